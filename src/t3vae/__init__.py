@@ -1,0 +1,60 @@
+"""t3VAE: heavy-tailed variational autoencoders and what they are compared with.
+
+Example:
+    >>> import t3vae, torch
+    >>> model = t3vae.T3VAE(data_dim=4, latent_dim=2, nu=5.0)
+    >>> history = t3vae.fit(model, torch.randn(512, 4), epochs=1, seed=0).history
+    >>> model.sample(10).shape
+    torch.Size([10, 4])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from t3vae.checkpoint import load
+    from t3vae.models import build as build_model
+    from t3vae.models.de_vae import DEVAE
+    from t3vae.models.student_t_vae import StudentTVAE
+    from t3vae.models.t3vae import T3VAE
+    from t3vae.models.vae import VAE
+    from t3vae.models.vae_st import VAEst
+    from t3vae.training import fit
+
+__version__ = "0.1.0"
+__all__ = [
+    "DEVAE",
+    "T3VAE",
+    "VAE",
+    "StudentTVAE",
+    "VAEst",
+    "build_model",
+    "fit",
+    "load",
+]
+
+_HOME = {
+    "DEVAE": ("t3vae.models.de_vae", "DEVAE"),
+    "StudentTVAE": ("t3vae.models.student_t_vae", "StudentTVAE"),
+    "T3VAE": ("t3vae.models.t3vae", "T3VAE"),
+    "VAE": ("t3vae.models.vae", "VAE"),
+    "VAEst": ("t3vae.models.vae_st", "VAEst"),
+    "build_model": ("t3vae.models", "build"),
+    "fit": ("t3vae.training", "fit"),
+    "load": ("t3vae.checkpoint", "load"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing the package is cheap."""
+    if name not in _HOME:
+        raise AttributeError(f"module 't3vae' has no attribute {name!r}")
+    module, attribute = _HOME[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""``python -m t3vae``."""
+
+from t3vae.cli import main
+
+main()

@@ -1,0 +1,239 @@
+"""The command line: one verb for each step of the workflow, and a few for people.
+
+No verb imports torch before it needs it, so that help is there at once. A user's mistake
+ends with status 2 and a failed run with status 1, each with its message and no traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from t3vae import __version__
+from t3vae.errors import ConfigError, T3VAEError
+
+__all__ = ["main"]
+
+Command = Callable[..., None]
+
+_COMMON = [
+    click.option(
+        "--params",
+        type=click.Path(path_type=Path),
+        default=Path("params.yaml"),
+        show_default=True,
+        help="Parameter file.",
+    ),
+    click.option(
+        "--root",
+        type=click.Path(path_type=Path),
+        default=Path(),
+        show_default="current folder",
+        help="Folder that holds data/ and results/.",
+    ),
+]
+_JOB = [
+    *_COMMON,
+    click.option(
+        "--config",
+        default=None,
+        metavar="JSON",
+        help="Resolved configuration of the job; by default it is resolved from --params.",
+    ),
+]
+_DEVICE = click.option(
+    "--device",
+    default=None,
+    metavar="NAME",
+    help="auto, cpu or cuda; by default the device of --params.",
+)
+_RUN = [
+    click.option("--experiment", required=True, help="Name in `experiments` of the parameters."),
+    click.option("--model", required=True, help="Name in `models` of the parameters."),
+    click.option("--seed", required=True, type=int, help="Seed of the run."),
+]
+
+
+def _options(*options: Any) -> Callable[[Command], Command]:
+    def decorate(function: Command) -> Command:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="t3vae")
+def cli() -> None:
+    """Heavy-tailed variational autoencoders: train, sample, measure, draw.
+
+    The steps, in order: prepare, train, sample, evaluate, collect, figure, report. Each is one
+    job of the workflow and can be run by hand. `snakemake -j4` runs what is missing.
+    """
+
+
+def _stage(verb: str) -> Any:
+    return importlib.import_module(f"t3vae.stages.{verb}").run
+
+
+def _config(given: str | None, params: Path, resolve: str, *names: Any) -> dict[str, Any]:
+    """Return the configuration of a job: what --config says, or resolved from the parameters."""
+    if given is None:
+        from t3vae import jobs, parameters
+
+        resolved: dict[str, Any] = getattr(jobs, resolve)(parameters.load(params), *names)
+        return resolved
+    try:
+        config = json.loads(given)
+    except ValueError as error:
+        raise ConfigError(f"--config: not JSON ({error}). `t3vae params --json` shows JSON.") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"--config: must be a JSON object, but is {type(config).__name__}.")
+    return config
+
+
+def _device(given: str | None, params: Path) -> str:
+    from t3vae import device, parameters
+
+    return device.resolve(given if given is not None else parameters.load(params).device)
+
+
+@cli.command()
+@_options(click.option("--dataset", required=True, help="Name in `datasets`."), *_JOB)
+def prepare(dataset: str, params: Path, root: Path, config: str | None) -> None:
+    """Make the arrays and the manifest of a data set."""
+    _stage("prepare")(root, _config(config, params, "prepare_config", dataset), dataset)
+
+
+def _run_verb(verb: str, text: str) -> None:
+    @_options(*_RUN, *_JOB, _DEVICE)
+    def command(
+        experiment: str,
+        model: str,
+        seed: int,
+        params: Path,
+        root: Path,
+        config: str | None,
+        device: str | None,
+    ) -> None:
+        resolved = _config(config, params, f"{verb}_config", experiment, model, seed)
+        _stage(verb)(root, resolved, experiment, model, seed, device=_device(device, params))
+
+    cli.command(name=verb, help=text)(command)
+
+
+_run_verb("train", "Train one model with one seed; goes on where an earlier try was stopped.")
+_run_verb("sample", "Draw from a trained model and fit its latent law.")
+_run_verb("evaluate", "Compute all metrics of one run.")
+
+
+@cli.command()
+@_options(click.option("--experiment", required=True, help="Name in `experiments`."), *_JOB)
+def collect(experiment: str, params: Path, root: Path, config: str | None) -> None:
+    """Gather the runs of an experiment into tables."""
+    _stage("collect")(root, _config(config, params, "collect_config", experiment), experiment)
+
+
+@cli.command()
+@_options(
+    click.option("--experiment", required=True, help="Name in `experiments`."),
+    click.option("--name", required=True, help="Name of the figure."),
+    *_JOB,
+)
+def figure(experiment: str, name: str, params: Path, root: Path, config: str | None) -> None:
+    """Draw one figure from the tables of its experiment."""
+    resolved = _config(config, params, "figure_config", experiment, name)
+    _stage("figure")(root, resolved, experiment, name)
+
+
+@cli.command()
+@_options(*_JOB)
+def report(params: Path, root: Path, config: str | None) -> None:
+    """Write the report page."""
+    _stage("report")(root, _config(config, params, "report_config"))
+
+
+@cli.command()
+@_options(*_COMMON)
+@click.option("--records", is_flag=True, help="Demand a Snakemake record for every result too.")
+@click.option("--prune", is_flag=True, help="Move orphaned results to scratch/retired/.")
+def check(params: Path, root: Path, records: bool, prune: bool) -> None:
+    """Name every result that is stale, missing or orphaned, and why."""
+    from t3vae.check import run as run_check
+
+    sys.exit(run_check(root, params, records=records, prune=prune))
+
+
+@cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def verify(file: Path | None) -> None:
+    """Evaluate test vectors with this package's functions."""
+    from t3vae.verify import verify as run_verify
+
+    sys.exit(run_verify(file))
+
+
+@cli.command()
+@click.option("--nu", type=float, required=True, help="Degrees of freedom, greater than 2.")
+@click.option("--n", type=int, required=True, help="Data dimension.")
+@click.option("--m", type=int, required=True, help="Latent dimension.")
+@click.option("--sigma", type=float, default=1.0, show_default=True, help="Decoder scale.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def constants(nu: float, n: int, m: int, sigma: float, as_json: bool) -> None:
+    """Print the constants of the objective and of the alternative prior."""
+    from t3vae.constants import gamma_constants, high_dimension_limit
+
+    values = gamma_constants(nu, n, m, sigma).to_dict()
+    values["high_dimension_limit"] = high_dimension_limit(sigma)
+    if as_json:
+        click.echo(json.dumps(values, indent=1))
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        click.echo(f"{name:<{width}}  {value:.12g}")
+
+
+@cli.command(name="params")
+@_options(_COMMON[0])
+@click.option("--json", "as_json", is_flag=True, help="Print the checked values as JSON.")
+def show_params(params: Path, as_json: bool) -> None:
+    """Check the parameter file and list every parameter with its meaning and range."""
+    from t3vae import parameters
+
+    loaded = parameters.load(params)
+    if as_json:
+        click.echo(json.dumps(loaded.model_dump(mode="json"), indent=1))
+    else:
+        click.echo(parameters.describe())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; the console script ``t3vae``."""
+    try:
+        cli.main(arguments, prog_name="t3vae", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("t3vae: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except T3VAEError as error:
+        for line in str(error).splitlines():
+            click.echo(f"t3vae: {line}", err=True)
+        sys.exit(error.exit_status)
+    except MemoryError:
+        click.echo("t3vae: out of memory. Use smaller batches or a larger machine.", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Where every file of the contracts lies, relative to the root folder.
+
+Results are sorted by kind first and experiment second. Rules, stages and checks take
+their paths from here, so that a path is written down once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+__all__ = [
+    "figure",
+    "manifest",
+    "metrics",
+    "prepared",
+    "report",
+    "run_dir",
+    "run_file",
+    "samples",
+    "scratch",
+    "table",
+    "under",
+]
+
+RUN_FILES = ("model.safetensors", "config.json", "history.csv", "provenance.json")
+
+
+def under(root: Path, relative: str) -> Path:
+    """Return the contract path ``relative`` below ``root``."""
+    return Path(root) / PurePosixPath(relative)
+
+
+def prepared(dataset: str, name: str = "") -> str:
+    """Folder of a prepared data set, or one file in it."""
+    return f"data/prepared/{dataset}/{name}" if name else f"data/prepared/{dataset}"
+
+
+def manifest(dataset: str) -> str:
+    """Manifest of a prepared data set.
+
+    Example:
+        >>> manifest("univariate")
+        'data/prepared/univariate/manifest.json'
+    """
+    return prepared(dataset, "manifest.json")
+
+
+def run_dir(experiment: str, model: str, seed: int | str) -> str:
+    """Folder of one training run."""
+    return f"results/runs/{experiment}/{model}/seed{seed}"
+
+
+def run_file(experiment: str, model: str, seed: int | str, name: str) -> str:
+    """One file of a training run: ``model.safetensors``, ``config.json``, ..."""
+    return f"{run_dir(experiment, model, seed)}/{name}"
+
+
+def samples(experiment: str, model: str, seed: int | str) -> str:
+    """Draws, reconstructions and fitted latent law of one run."""
+    return f"results/samples/{experiment}/{model}/seed{seed}.safetensors"
+
+
+def metrics(experiment: str, model: str, seed: int | str) -> str:
+    """Metrics of one run."""
+    return f"results/metrics/{experiment}/{model}/seed{seed}.json"
+
+
+def table(experiment: str, name: str) -> str:
+    """One table of an experiment, name with its ending."""
+    return f"results/tables/{experiment}/{name}"
+
+
+def figure(experiment: str, name: str, ending: str) -> str:
+    """One figure of an experiment; ``ending`` is ``pdf`` or ``png``."""
+    return f"results/figures/{experiment}/{name}.{ending}"
+
+
+def report() -> str:
+    """The report page."""
+    return "results/report.html"
+
+
+def scratch(digest: str) -> str:
+    """Resume state of the run with this digest; not a result."""
+    return f"scratch/runs/{digest}"

@@ -1,0 +1,268 @@
+"""The contract of every model: laws of latent and data, a loss, draws, reconstructions.
+
+All objectives are doubled (the "2x convention"): the reconstruction term of a Gaussian
+decoder is ``|x - x_hat|^2 / sigma^2``, summed over dimensions and averaged over the
+batch, and divergences appear twice. Latent laws are named: ``prior``, ``alternative``
+(the law that the regularizer pulls encodings to; the prior itself for most models) and
+``fitted`` (a t mixture fitted to encodings of training data after training).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from t3vae import networks
+from t3vae.distributions import DiagonalGaussian, TMixture
+from t3vae.errors import ConfigError
+
+__all__ = ["LATENT_LAWS", "Loss", "Model", "check_above"]
+
+LATENT_LAWS = ("prior", "alternative", "fitted")
+
+
+class Loss(NamedTuple):
+    """Batch means in the 2x convention.
+
+    Attributes:
+        total: what training minimises, ``reconstruction + beta * regularizer``.
+        reconstruction: reconstruction term.
+        regularizer: regularizer before its weight.
+    """
+
+    total: Tensor
+    reconstruction: Tensor
+    regularizer: Tensor
+
+
+def check_above(name: str, value: float, bound: float, reason: str) -> float:
+    """Return ``value`` as a float, or say why it must be finite and above ``bound``."""
+    number = float(value)
+    if not (math.isfinite(number) and number > bound):
+        raise ConfigError(f"{name} = {value}: must be greater than {bound:g}, because {reason}.")
+    return number
+
+
+class Model(nn.Module):
+    """Base class; the plain Gaussian parts are here, a family overrides what differs.
+
+    Args:
+        data_dim: data dimension n, or the shape of one data point.
+        latent_dim: latent dimension m.
+        sigma: decoder scale (a standard deviation, not a variance).
+        beta: weight of the regularizer.
+        network: description of encoder and decoder (see :mod:`t3vae.networks`).
+        encoder, decoder: own modules instead; the encoder gives
+            ``[B, encoder_width]``, the decoder ``[B, decoder_channels * n]``.
+
+    Raises:
+        ConfigError: a parameter is outside its range.
+    """
+
+    encoder_activation: ClassVar[str | None] = None
+    decoder_channels: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        data_dim: int | Sequence[int],
+        latent_dim: int,
+        *,
+        sigma: float = 1.0,
+        beta: float = 1.0,
+        network: Mapping[str, Any] | None = None,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.data_shape = [int(data_dim)] if isinstance(data_dim, int) else [*map(int, data_dim)]
+        self.latent_dim = int(latent_dim)
+        if self.latent_dim < 1 or min(self.data_shape, default=0) < 1:
+            raise ConfigError(
+                f"data_dim = {data_dim}, latent_dim = {latent_dim}: must be positive whole numbers."
+            )
+        self.data_dim = math.prod(self.data_shape)
+        self.sigma = check_above("sigma", sigma, 0.0, "it is the scale of the decoder")
+        self.beta = float(beta)
+        if not (math.isfinite(self.beta) and self.beta >= 0):
+            raise ConfigError(f"beta = {beta}: must be a finite number, 0 or more.")
+        self.network = dict(network or networks.DEFAULT)
+        if encoder is None or decoder is None:
+            built = networks.build(
+                self.network,
+                self.data_shape,
+                self.latent_dim,
+                encoder_width=self.encoder_width,
+                decoder_channels=self.decoder_channels,
+                encoder_activation=self.encoder_activation,
+            )
+            encoder, decoder = encoder or built[0], decoder or built[1]
+        self.encoder, self.decoder = encoder, decoder
+        self._fitted: TMixture | None = None
+
+    @property
+    def encoder_width(self) -> int:
+        """Numbers that the encoder gives for one data point."""
+        return 2 * self.latent_dim
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Parameters of the family, as they stand in ``params.yaml``."""
+        return {"beta": self.beta}
+
+    # -- laws ------------------------------------------------------------------------
+
+    def _zeros(self) -> Tensor:
+        reference = next(self.parameters())
+        return torch.zeros(self.latent_dim, dtype=reference.dtype, device=reference.device)
+
+    def prior(self) -> Distribution:
+        """Latent law of the generative model, event shape [m]."""
+        return DiagonalGaussian(self._zeros(), 1.0)
+
+    def alternative(self) -> Distribution:
+        """Latent law that the regularizer pulls encodings to; the prior unless overridden."""
+        return self.prior()
+
+    def latent_law(self, name: str) -> Distribution:
+        """Return the latent law ``prior``, ``alternative`` or ``fitted``.
+
+        Raises:
+            ConfigError: the name is unknown, or no law was fitted.
+        """
+        if name == "prior":
+            return self.prior()
+        if name == "alternative":
+            return self.alternative()
+        if name != "fitted":
+            raise ConfigError(f"latent = {name!r}: must be one of {', '.join(LATENT_LAWS)}.")
+        if self._fitted is None:
+            raise ConfigError("latent = 'fitted': no law was fitted; call fit_latent(x) first.")
+        return self._fitted
+
+    def set_fitted(self, law: TMixture) -> None:
+        """Use ``law`` as the latent law ``fitted``."""
+        self._fitted = law
+
+    def encode(self, x: Tensor) -> Distribution:
+        """Return q(z | x) for ``x`` [B, *data_shape]; batch shape [B], event shape [m]."""
+        mu, logvar = self._encoded(x)
+        return DiagonalGaussian(mu, torch.exp(0.5 * logvar))
+
+    def decode(self, z: Tensor) -> Distribution:
+        """Return p(x | z) for ``z`` [B, m]; batch shape [B], event shape [n] (flat)."""
+        return DiagonalGaussian(self.decoder(z), self.sigma)
+
+    def decoder_mean(self, z: Tensor) -> Tensor:
+        """Return the decoder's location, [B, n]."""
+        mean: Tensor = self.decoder(z)
+        return mean
+
+    def _encoded(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, logvar = self.encoder(x).chunk(2, 1)
+        return mu, logvar
+
+    # -- training --------------------------------------------------------------------
+
+    def loss(self, x: Tensor) -> Loss:
+        """Return the batch means of the objective for ``x`` [B, *data_shape], one z a point."""
+        raise NotImplementedError
+
+    def _assemble(self, reconstruction: Tensor, regularizer: Tensor) -> Loss:
+        """Average per-sample terms [B] and weigh the regularizer."""
+        recon, reg = reconstruction.mean(), regularizer.mean()
+        return Loss(recon + self.beta * reg, recon, reg)
+
+    def _squared_error(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return |x - x_hat(z)|^2 / sigma^2 per sample, [B]."""
+        error = x.flatten(1) - self.decoder(z)
+        return error.square().sum(1).mul(self.sigma**-2)
+
+    # -- use -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, n: int, latent: str = "prior", *, mean: bool = False) -> Tensor:
+        """Return ``n`` new data points, [n, *data_shape].
+
+        Args:
+            n: number of points.
+            latent: latent law, ``prior``, ``alternative`` or ``fitted``.
+            mean: give the decoder's location instead of a draw from it.
+        """
+        return self.sample_pairs(n, latent, mean=mean)[1]
+
+    @torch.no_grad()
+    def sample_pairs(
+        self, n: int, latent: str = "prior", *, mean: bool = False, block: int = 65536
+    ) -> tuple[Tensor, Tensor]:
+        """Return latent points [n, m] and the data points decoded from them."""
+        law = self.latent_law(latent)
+        latents, points = [], []
+        for start in range(0, n, block):
+            z = law.sample(torch.Size((min(block, n - start),)))
+            x = self.decoder_mean(z) if mean else self.decode(z).sample()
+            latents.append(z)
+            points.append(x.view(-1, *self.data_shape))
+        return torch.cat(latents), torch.cat(points)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Return the decoder's location at one latent draw a point, [B, *data_shape]."""
+        return self.decoder_mean(self.encode(x).sample()).view(-1, *self.data_shape)
+
+    @torch.no_grad()
+    def log_weights(
+        self,
+        x: Tensor,
+        samples: int,
+        laws: Mapping[str, Distribution],
+        *,
+        block: int = 131072,
+    ) -> dict[str, Tensor]:
+        """Return log p(x, z) - log q(z | x) for z ~ q(z | x), [samples, B] for each law.
+
+        The importance-weighted log-likelihood of Burda et al. (2016) is the log-mean-exp
+        over the first axis. The latent law is part of the joint density; draws and
+        decoder densities are shared by the laws.
+
+        Args:
+            x: data, [B, *data_shape].
+            samples: importance samples for each point.
+            laws: latent laws by name.
+            block: largest number of decoder evaluations at once.
+        """
+        flat = x.flatten(1)
+        result: dict[str, list[Tensor]] = {name: [] for name in laws}
+        posterior = self.encode(x)
+        step = max(1, block // len(x))
+        for start in range(0, samples, step):
+            count = min(step, samples - start)
+            z = posterior.sample(torch.Size((count,)))
+            shared = -posterior.log_prob(z)
+            decoded = self.decode(z.view(-1, self.latent_dim))
+            target = flat.expand(count, -1, -1).reshape(-1, self.data_dim)
+            shared = shared + decoded.log_prob(target).view(count, -1)
+            for name, law in laws.items():
+                result[name].append(shared + law.log_prob(z))
+        return {name: torch.cat(parts) for name, parts in result.items()}
+
+    def fit_latent(self, x: Any, *, seed: int = 0, **options: Any) -> TMixture:
+        """Fit a t mixture to the encodings of ``x`` and use it as the law ``fitted``.
+
+        Args:
+            x: training data, [N, *data_shape], array or tensor.
+            seed: root seed.
+            options: see :func:`t3vae.mixtures.fit_t_mixture`.
+        """
+        from t3vae.sampling import fit_latent
+
+        return fit_latent(self, x, seed=seed, **options)
+
+    def save(self, path: Any) -> None:
+        """Write weights and description to one safetensors file."""
+        from t3vae.checkpoint import save
+
+        save(self, path)

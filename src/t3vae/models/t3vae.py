@@ -1,0 +1,84 @@
+"""t3VAE: Student's t prior, encoder and decoder, trained with the gamma-power divergence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t3vae.constants import gamma_constants
+from t3vae.distributions import MultivariateT
+from t3vae.divergence import gamma_regularizer
+from t3vae.models.base import Loss, Model, check_above
+
+__all__ = ["T3VAE"]
+
+
+class T3VAE(Model):
+    r"""t3VAE (Kim et al., ICLR 2024).
+
+    .. math::
+        p(z) = t_m(0, I, \nu),\quad
+        p_\theta(x|z) = t_n\Big(\mu_\theta(z),
+            \tfrac{1+\|z\|^2/\nu}{1+m/\nu}\sigma^2 I, \nu+m\Big),\quad
+        q_\phi(z|x) = t_m\Big(\mu_\phi(x), \tfrac{\Sigma_\phi(x)}{1+n/\nu}, \nu+n\Big)
+
+    with the objective :math:`\|x-\hat x\|^2/\sigma^2 + \beta R_\gamma(\mu_\phi,\Sigma_\phi)`.
+
+    Args:
+        data_dim, latent_dim, sigma, beta, network, encoder, decoder: see :class:`Model`.
+        nu: degrees of freedom, greater than 2.
+
+    Raises:
+        ConfigError: nu is 2 or less.
+
+    Example:
+        >>> model = T3VAE(data_dim=4, latent_dim=2, nu=5.0)
+        >>> model.encode(torch.zeros(3, 4)).rsample().shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(
+        self, data_dim: Any, latent_dim: int, *, nu: float, sigma: float = 1.0, **parts: Any
+    ) -> None:
+        super().__init__(data_dim, latent_dim, sigma=sigma, **parts)
+        self.nu = check_above("nu", nu, 2.0, "the objective needs a finite prior variance")
+        self.constants = gamma_constants(self.nu, self.data_dim, self.latent_dim, self.sigma)
+        self._encoder_factor = 1.0 / math.sqrt(1.0 + self.data_dim / self.nu)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Parameters of the family, as they stand in ``params.yaml``."""
+        return {"nu": self.nu, "beta": self.beta}
+
+    def prior(self) -> MultivariateT:
+        """t_m(0, I, nu)."""
+        return MultivariateT(self._zeros(), 1.0, self.nu)
+
+    def alternative(self) -> MultivariateT:
+        """p* = t_m(0, tau^2 I, nu + n), to which the regularizer pulls every encoding."""
+        return MultivariateT(self._zeros(), self.constants.tau, self.constants.nu_prime)
+
+    def _posterior(self, mu: Tensor, logvar: Tensor) -> MultivariateT:
+        scale = torch.exp(0.5 * logvar).mul(self._encoder_factor)
+        return MultivariateT(mu, scale, self.constants.nu_prime)
+
+    def encode(self, x: Tensor) -> MultivariateT:
+        """Return q(z | x), a t law with nu + n degrees of freedom."""
+        return self._posterior(*self._encoded(x))
+
+    def decode(self, z: Tensor) -> MultivariateT:
+        """Return p(x | z), a t law whose scale grows with the norm of z."""
+        nu, m = self.nu, self.latent_dim
+        squared_norm = z.square().sum(-1, keepdim=True)
+        scale = torch.sqrt((nu + squared_norm) / (nu + m)).mul(self.sigma)
+        return MultivariateT(self.decoder(z), scale, nu + m)
+
+    def loss(self, x: Tensor) -> Loss:
+        """Return the objective; the gamma-loss is half of it minus (nu + n) tau^2 / 2."""
+        mu, logvar = self._encoded(x)
+        z = self._posterior(mu, logvar).rsample()
+        return self._assemble(
+            self._squared_error(x, z), gamma_regularizer(mu, logvar, self.constants)
+        )

@@ -1,0 +1,83 @@
+"""The Gaussian VAE, with a prior scale and a weight of the regularizer.
+
+With ``beta="matched"`` the weight is v*(nu, n, sigma), to which the regularizer of
+t3VAE tends in high dimension; with ``prior_scale="matched"`` the prior is N(0, v* I),
+which gives the latent the scale of t3VAE as well.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t3vae.constants import gamma_constants
+from t3vae.distributions import DiagonalGaussian
+from t3vae.errors import ConfigError
+from t3vae.models.base import Loss, Model, check_above
+from t3vae.objectives import gaussian_kl_2x
+
+__all__ = ["VAE"]
+
+
+class VAE(Model):
+    r"""Gaussian VAE (Kingma & Welling 2014), beta-VAE (Higgins et al. 2017).
+
+    .. math:: \|x-\hat x\|^2/\sigma^2 + \beta\, 2\,\mathrm{KL}(N(\mu,\Sigma)\|N(0,k^2 I))
+
+    Args:
+        data_dim, latent_dim, sigma, network, encoder, decoder: see :class:`Model`.
+        beta: weight of the regularizer, or ``"matched"`` for v*(nu, n, sigma).
+        prior_scale: scale k of the prior, or ``"matched"`` for sqrt(v*).
+        nu: degrees of freedom of the t3VAE that is matched.
+
+    Raises:
+        ConfigError: something is matched and nu is missing.
+
+    Example:
+        >>> model = VAE(data_dim=4, latent_dim=2)
+        >>> model.sample(3).shape
+        torch.Size([3, 4])
+        >>> round(VAE(3072, 64, beta="matched", nu=10.0).beta, 4)
+        0.0589
+    """
+
+    def __init__(
+        self,
+        data_dim: Any,
+        latent_dim: int,
+        *,
+        sigma: float = 1.0,
+        beta: float | str = 1.0,
+        prior_scale: float | str = 1.0,
+        nu: float | None = None,
+        **parts: Any,
+    ) -> None:
+        n = math.prod(data_dim) if not isinstance(data_dim, int) else data_dim
+        self._given = {"beta": beta, "prior_scale": prior_scale, "nu": nu}
+        matched = [name for name in ("beta", "prior_scale") if self._given[name] == "matched"]
+        v_star = 1.0
+        if matched:
+            if nu is None:
+                raise ConfigError(f"{matched[0]} = 'matched': needs nu, of the t3VAE to match.")
+            v_star = gamma_constants(float(nu), n, latent_dim, float(sigma)).v_star
+        weight = v_star if beta == "matched" else float(beta)
+        scale = math.sqrt(v_star) if prior_scale == "matched" else float(prior_scale)
+        super().__init__(data_dim, latent_dim, sigma=sigma, beta=weight, **parts)
+        self.prior_scale = check_above("prior_scale", scale, 0.0, "it is the scale of the prior")
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Parameters of the family, as they stand in ``params.yaml``."""
+        return {key: value for key, value in self._given.items() if value is not None}
+
+    def prior(self) -> DiagonalGaussian:
+        """N(0, k^2 I)."""
+        return DiagonalGaussian(self._zeros(), self.prior_scale)
+
+    def loss(self, x: Tensor) -> Loss:
+        """Return the doubled negative ELBO without the decoder's normaliser."""
+        mu, logvar = self._encoded(x)
+        z = torch.addcmul(mu, torch.exp(0.5 * logvar), torch.randn_like(mu))
+        return self._assemble(self._squared_error(x, z), gaussian_kl_2x(mu, logvar, self.prior_scale))

@@ -1,0 +1,30 @@
+"""Progress bars with the time left; silent when the output is not a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+__all__ = ["bar"]
+
+
+def bar(total: int, label: str, *, initial: int = 0, unit: str = "step") -> Any:
+    """Return a progress bar on standard error, or a silent one where nobody looks.
+
+    Example:
+        >>> with bar(3, "demo") as progress:
+        ...     progress.update(3)
+    """
+    return tqdm(
+        total=total,
+        initial=initial,
+        desc=label,
+        unit=unit,
+        disable=not sys.stderr.isatty(),
+        file=sys.stderr,
+        leave=True,
+        dynamic_ncols=True,
+        mininterval=0.2,
+    )

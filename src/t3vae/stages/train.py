@@ -1,0 +1,123 @@
+"""Train one model of one experiment with one seed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+import torch
+
+from t3vae import checkpoint, digests, files, layout, models, seeding, training
+from t3vae.prepared import Prepared
+
+__all__ = ["run"]
+
+
+def run(
+    root: Path,
+    config: Mapping[str, Any],
+    experiment: str,
+    model: str,
+    seed: int,
+    device: str = "cpu",
+) -> None:
+    """Train and write weights, configuration, history and provenance of one run.
+
+    Args:
+        root: folder of the contract paths.
+        config: resolved configuration: dataset, network, model, latent_dim, sigma, training,
+            seed.
+        experiment, model, seed: which run.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        DataError, ConfigError, DivergedError, RunLockedError: see their messages.
+    """
+    started = time.time()
+    data = Prepared(root, config["dataset"])
+    provenance = digests.provenance("train", config, data.inputs)
+    train, validation = data.array("train"), data.array("validation")
+    torch.set_flush_denormal(True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    with seeding.torch_stream(seed, "train/initialisation"):
+        net = models.build(
+            config["model"],
+            train.shape[1:],
+            config["latent_dim"],
+            sigma=config["sigma"],
+            network=config["network"],
+        ).to(device)
+    key = digests.digest(provenance)
+    result = training.fit(
+        net,
+        np.array(train),
+        np.array(validation),
+        seed=seed,
+        path=layout.under(root, layout.scratch(key)),
+        key=key,
+        label=f"{experiment}/{model}/seed{seed}",
+        settings=training.Settings(**config["training"]),
+    )
+    folder = layout.under(root, layout.run_dir(experiment, model, seed))
+    files.write_json(folder / "config.json", dict(config))
+    files.write_text(folder / "history.csv", history_csv(result.history))
+    files.write_json(
+        folder / "provenance.json",
+        {
+            "provenance": provenance,
+            "versions": versions(),
+            "seconds": round(time.time() - started, 1),
+            "host": host(device),
+            "best_epoch": result.best_epoch,
+            "epochs": result.epochs,
+        },
+    )
+    metadata = {"provenance": digests.canonical_json(provenance)}
+    checkpoint.save(net, folder / "model.safetensors", metadata=metadata)
+
+
+def history_csv(history: list[dict[str, float]]) -> str:
+    """Return the history as CSV text, one row an epoch."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(training.HISTORY_COLUMNS)
+    for row in history:
+        writer.writerow(
+            [
+                row[name] if name in ("epoch", "step") else f"{row[name]:.10g}"
+                for name in training.HISTORY_COLUMNS
+            ]
+        )
+    return out.getvalue()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+    }
+
+
+def host(device: str) -> dict[str, Any]:
+    """Return the class of machine, without its name."""
+    described: dict[str, Any] = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
+    if device == "cuda":
+        described["accelerator"] = torch.cuda.get_device_name()
+    return described

@@ -1,0 +1,367 @@
+"""The training loop: one for every model.
+
+Data lie in memory; every step draws its noise from (seed, step), every epoch its order
+from (seed, epoch), so that a training that was interrupted anywhere goes on with the
+same numbers. Validation uses the same noise in every epoch, which takes its share of
+chance out of the choice of the best epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t3vae import seeding
+from t3vae.errors import ConfigError, DataError, DivergedError
+from t3vae.models.base import Model
+from t3vae.optimizer import FlatAdam
+from t3vae.progress import bar
+from t3vae.resume import Scratch, TerminationFlag
+
+__all__ = ["HISTORY_COLUMNS", "Result", "Settings", "fit"]
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "step",
+    "train_reconstruction",
+    "train_regularizer",
+    "train_total",
+    "validation_reconstruction",
+    "validation_regularizer",
+    "validation_total",
+)
+_CHECK_EVERY = 50
+_TERMS = ("reconstruction", "regularizer")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; see ``training`` in ``params.yaml``.
+
+    Attributes:
+        learning_rate, epsilon, weight_decay: of Adam; weight_decay is an L2 penalty.
+        batch_size: points in a step; the last step of an epoch takes what is left.
+        epochs: largest number of epochs.
+        patience: epochs without a better validation loss before training stops.
+        clip_norm: largest norm of the gradient, or None.
+        precision: ``float32``.
+    """
+
+    learning_rate: float = 1e-3
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    batch_size: int = 1024
+    epochs: int = 100
+    patience: int = 15
+    clip_norm: float | None = None
+    precision: str = "float32"
+
+
+@dataclass
+class Result:
+    """What a training leaves: the model holds the weights of the best epoch.
+
+    Attributes:
+        history: one row an epoch, with the keys of :data:`HISTORY_COLUMNS`.
+        best_epoch: epoch with the smallest validation loss, counted from 1.
+        epochs: number of epochs that ran.
+    """
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    epochs: int = 0
+
+
+@dataclass
+class _Position:
+    """Where a training stands; plain numbers, saved as JSON."""
+
+    epoch: int = 0
+    step: int = 0
+    best_total: float = math.inf
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    model: Model,
+    x: Any,
+    validation: Any = None,
+    *,
+    seed: int = 0,
+    path: Path | str | None = None,
+    key: str | None = None,
+    label: str = "train",
+    settings: Settings | None = None,
+    **changes: Any,
+) -> Result:
+    """Train a model in place and return its history.
+
+    Args:
+        model: model to train; afterwards it has the weights of the best epoch.
+        x: training data, array or tensor [N, *data_shape].
+        validation: validation data; by default a tenth of ``x``, drawn from ``seed``.
+        seed: root seed of order and noise.
+        path: scratch folder; a training with the same settings, model and data goes on from
+            what it finds there.
+        key: digest that names the run; by default of settings, model and data.
+        label: name in front of the progress bar.
+        settings: how to train.
+        changes: fields of :class:`Settings` that differ, for example ``epochs=20``.
+
+    Raises:
+        ConfigError: a setting is unknown.
+        DataError: the data do not fit the model.
+        DivergedError: the loss became infinite or not a number.
+
+    Example:
+        >>> from t3vae.models.t3vae import T3VAE
+        >>> x = torch.randn(512, 2)
+        >>> result = fit(T3VAE(2, 1, nu=5.0), x, epochs=2, batch_size=128)
+        >>> len(result.history)
+        2
+    """
+    unknown = set(changes) - set(Settings.__dataclass_fields__)
+    if unknown:
+        allowed = ", ".join(Settings.__dataclass_fields__)
+        raise ConfigError(f"{', '.join(sorted(unknown))}: no such setting. Settings: {allowed}.")
+    chosen = Settings(**{**asdict(settings or Settings()), **changes})
+    device = next(model.parameters()).device
+    train = _as_tensor(x, model, device)
+    if validation is None:
+        train, held_out = _split(train, seed)
+    else:
+        held_out = _as_tensor(validation, model, device)
+    run = _Run(model, train, held_out, chosen, seed)
+    scratch = Scratch(Path(path) if path else None, key or run.digest())
+    with scratch.lock(), TerminationFlag() as flag, torch.random.fork_rng():
+        result = run.train(scratch, flag, label)
+        scratch.clear()
+    return result
+
+
+class _Run:
+    """One training in progress."""
+
+    def __init__(
+        self, model: Model, train: Tensor, validation: Tensor, settings: Settings, seed: int
+    ) -> None:
+        self.model, self.data, self.validation = model, train, validation
+        self.settings, self.seed = settings, seed
+        self.optimizer = FlatAdam(
+            model.parameters(),
+            learning_rate=settings.learning_rate,
+            epsilon=settings.epsilon,
+            weight_decay=settings.weight_decay,
+        )
+        self.best = self.optimizer.values.clone()
+        self.best_buffers = {name: value.clone() for name, value in model.named_buffers()}
+        self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
+        self.position = _Position()
+        self.losses = torch.zeros(self.steps_per_epoch, 2, device=train.device)
+        self.fresh: list[Tensor] = []
+
+    def digest(self) -> str:
+        from t3vae.digests import digest
+
+        first = {name: list(buffer.shape) for name, buffer in self.model.state_dict().items()}
+        sums = [float(self.data.double().sum()), float(self.validation.double().sum())]
+        parameters = self.model.hyperparameters()
+        return digest([asdict(self.settings), first, sums, parameters, self.seed])
+
+    def train(self, scratch: Scratch, flag: TerminationFlag, label: str) -> Result:
+        self._restore(scratch)
+        total = self.settings.epochs * self.steps_per_epoch
+        done = self.position.epoch * self.steps_per_epoch + self.position.step
+        with bar(total, label, initial=done) as progress:
+            while not self._finished():
+                self._epoch(scratch, flag, progress.update)
+                last = self.position.history[-1]
+                progress.set_postfix_str(
+                    f"epoch {self.position.epoch}, validation {last['validation_total']:.4g}"
+                )
+        self._use_best()
+        self.model.eval()
+        return Result(self.position.history, self.position.best_epoch, self.position.epoch)
+
+    def _use_best(self) -> None:
+        self.optimizer.values.copy_(self.best)
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(self.best_buffers[name])
+
+    def _finished(self) -> bool:
+        waited = self.position.epoch - self.position.best_epoch
+        return (
+            self.position.epoch >= self.settings.epochs
+            or waited >= self.settings.patience
+        )
+
+    def _epoch(
+        self, scratch: Scratch, flag: TerminationFlag, advance: Callable[[int], Any]
+    ) -> None:
+        model, optimizer, size = self.model, self.optimizer, self.settings.batch_size
+        epoch, clip_norm = self.position.epoch, self.settings.clip_norm
+        seeding.set_torch_seed(self.seed, "train/order", epoch)
+        order = torch.randperm(len(self.data), device=self.data.device)
+        shuffled = self.data[order]
+        model.train()
+        for step in range(self.position.step, self.steps_per_epoch):
+            batch = shuffled[step * size : (step + 1) * size]
+            seeding.set_torch_seed(self.seed, "train/noise", epoch * self.steps_per_epoch + step)
+            optimizer.zero_grad()
+            loss = model.loss(batch)
+            loss.total.backward()
+            if clip_norm is not None:
+                optimizer.clip(clip_norm)
+            optimizer.step()
+            self.fresh += (loss.reconstruction.detach(), loss.regularizer.detach())
+            self.position.step = step + 1
+            if len(self.fresh) >= 2 * _CHECK_EVERY or flag.raised:
+                advance(self._check(scratch))
+                if flag.raised:
+                    self._save(scratch)
+                    flag.exit()
+                if scratch.due():
+                    self._save(scratch)
+        advance(self._check(scratch))
+        self._close_epoch(scratch)
+
+    def _check(self, scratch: Scratch) -> int:
+        """Keep the losses since the last check; stop at the first that is not finite."""
+        count = len(self.fresh) // 2
+        if count:
+            fresh = torch.stack(self.fresh).view(count, 2)
+            first = self.position.step - count
+            self.losses[first : self.position.step] = fresh
+            self.fresh.clear()
+            bad = (~torch.isfinite(fresh)).nonzero()
+            if len(bad):
+                self._diverged(scratch, first + int(bad[0, 0]), _TERMS[int(bad[0, 1])])
+        return count
+
+    def _diverged(self, scratch: Scratch, step: int, term: str) -> None:
+        size = self.settings.batch_size
+        last = min((step + 1) * size, len(self.data)) - 1
+        message = (
+            f"the {term} is not finite at epoch {self.position.epoch + 1}, step {step + 1} of "
+            f"{self.steps_per_epoch}, batch rows {step * size}..{last} of that epoch's order. "
+            f"Try a smaller learning_rate (now {self.settings.learning_rate:g}), set clip_norm, "
+            "or look for extreme values in the data. The last good state is kept"
+            + (f" in {scratch.folder}." if scratch.folder else ".")
+        )
+        self._use_best()
+        scratch.mark_failed(message)
+        raise DivergedError(message)
+
+    def _close_epoch(self, scratch: Scratch) -> None:
+        counts = torch.full((self.steps_per_epoch, 1), float(self.settings.batch_size))
+        counts[-1] = len(self.data) - (self.steps_per_epoch - 1) * self.settings.batch_size
+        weighted = (self.losses.cpu().double() * counts.double()).sum(0) / len(self.data)
+        train = [float(value) for value in weighted]
+        valid = self._validate()
+        if not all(map(math.isfinite, valid)):
+            self._diverged(scratch, self.steps_per_epoch - 1, "validation loss")
+        position, beta = self.position, self.model.beta
+        position.epoch += 1
+        position.step = 0
+        position.history.append(
+            dict(
+                zip(
+                    HISTORY_COLUMNS,
+                    [
+                        position.epoch,
+                        position.epoch * self.steps_per_epoch,
+                        *train,
+                        train[0] + beta * train[1],
+                        *valid,
+                        valid[0] + beta * valid[1],
+                    ],
+                    strict=True,
+                )
+            )
+        )
+        total = position.history[-1]["validation_total"]
+        if total < position.best_total:
+            position.best_total, position.best_epoch = total, position.epoch
+            self.best.copy_(self.optimizer.values)
+            for name, buffer in self.model.named_buffers():
+                self.best_buffers[name].copy_(buffer)
+
+    @torch.no_grad()
+    def _validate(self) -> list[float]:
+        """Return mean reconstruction and regularizer over the validation data."""
+        self.model.eval()
+        seeding.set_torch_seed(self.seed, "validation/noise")
+        block = max(self.settings.batch_size, 4096) if self.validation.dim() == 2 else 256
+        sums = torch.zeros(2, dtype=torch.float64, device=self.validation.device)
+        for start in range(0, len(self.validation), block):
+            batch = self.validation[start : start + block]
+            loss = self.model.loss(batch)
+            sums += torch.stack([loss.reconstruction, loss.regularizer]).double() * len(batch)
+        return [float(value) for value in sums / len(self.validation)]
+
+    # -- interruption ------------------------------------------------------------------
+
+    def _save(self, scratch: Scratch) -> None:
+        buffers = {f"buffer/{name}": value for name, value in self.model.named_buffers()}
+        buffers |= {f"best/{name}": value for name, value in self.best_buffers.items()}
+        state = {f"optimizer/{name}": value for name, value in self.optimizer.state().items()}
+        tensors = {**state, **buffers, "best": self.best, "losses": self.losses}
+        scratch.save(tensors, _finite(asdict(self.position)))
+
+    def _restore(self, scratch: Scratch) -> None:
+        found = scratch.load()
+        if found is None:
+            return
+        tensors, record = found
+        best_total = record.pop("best_total")
+        self.position = _Position(**record, best_total=math.inf if best_total is None else best_total)
+        state = {
+            name.removeprefix("optimizer/"): value
+            for name, value in tensors.items()
+            if name.startswith("optimizer/")
+        }
+        self.optimizer.load_state(state)
+        self.best.copy_(tensors["best"])
+        self.losses.copy_(tensors["losses"])
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(tensors[f"buffer/{name}"])
+            self.best_buffers[name].copy_(tensors[f"best/{name}"])
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record with an infinite best value as None, since JSON has no infinity."""
+    if math.isinf(record["best_total"]):
+        record["best_total"] = None
+    return record
+
+
+def _as_tensor(x: Any, model: Model, device: torch.device) -> Tensor:
+    tensor = torch.as_tensor(x)
+    if tensor.dim() == 1:
+        tensor = tensor.unsqueeze(1)
+    if list(tensor.shape[1:]) != model.data_shape or len(tensor) == 0:
+        raise DataError(
+            f"data of shape {list(tensor.shape)}: must be [N, {', '.join(map(str, model.data_shape))}]"
+            " with N at least 1, as the model was built for."
+        )
+    tensor = tensor.to(device=device, dtype=torch.float32)
+    if not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
+        rows = (~torch.isfinite(tensor.flatten(1))).any(1).nonzero().flatten()[:3].tolist()
+        raise DataError(f"data: rows {rows} hold values that are not finite. Remove or repair them.")
+    return tensor.contiguous()
+
+
+def _split(x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    held = max(1, len(x) // 10)
+    if len(x) < 2:
+        raise DataError(f"data with {len(x)} row: needs at least 2 to hold out validation data.")
+    order = torch.from_numpy(seeding.numpy_generator(seed, "split").permutation(len(x)))
+    order = order.to(x.device)
+    return x[order[held:]], x[order[:held]]

@@ -1,0 +1,236 @@
+"""The training loop: optimiser, early stop, resume, divergence, determinism."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from t3vae import models, training
+from t3vae.errors import ConfigError, DataError, DivergedError, RunLockedError
+from t3vae.optimizer import FlatAdam
+from t3vae.resume import Scratch
+
+FAMILIES = {
+    "vae": {}, "student_t_vae": {}, "de_vae": {"nu": 5.0}, "vae_st": {"nu": 5.0},
+    "t3vae": {"nu": 5.0},
+}  # fmt: skip
+
+
+def model_of(family: str = "t3vae", n: int = 2):
+    torch.manual_seed(7)
+    network = {"kind": "mlp", "hidden": [8, 8], "negative_slope": 0.01}
+    given = FAMILIES.get(family, {})
+    return models.build({"family": family, **given}, [n], 1, sigma=0.5, network=network)
+
+
+def data(rows: int = 300, n: int = 2) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(rows, n, generator=generator)
+
+
+def test_flat_adam_equals_torch() -> None:
+    ours, theirs = model_of(), model_of()
+    x = data()
+    flat = FlatAdam(ours.parameters(), learning_rate=0.01, epsilon=1e-8, weight_decay=1e-2)
+    reference = torch.optim.Adam(theirs.parameters(), lr=0.01, eps=1e-8, weight_decay=1e-2)
+    for step in range(20):
+        for model, optimizer in ((ours, flat), (theirs, reference)):
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            model.loss(x).total.backward()
+            optimizer.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_clipping_bounds_the_norm() -> None:
+    model = model_of()
+    optimizer = FlatAdam(model.parameters(), learning_rate=0.01)
+    model.loss(100 * data()).total.backward()
+    before = optimizer.gradients.clone()
+    assert float(before.norm()) > 1
+    optimizer.clip(1.0)
+    assert float(optimizer.gradients.norm()) == pytest.approx(1, rel=1e-4)
+    torch.testing.assert_close(optimizer.gradients / optimizer.gradients.norm(), before / before.norm())
+
+
+def test_training_improves_and_keeps_the_best_epoch() -> None:
+    model = model_of("vae")
+    x, held_out = data(2000), data(500)
+    result = training.fit(model, x, held_out, epochs=8, batch_size=100, learning_rate=0.02, seed=1)
+    totals = [row["validation_total"] for row in result.history]
+    assert totals[-1] < totals[0]
+    assert result.best_epoch == 1 + totals.index(min(totals))
+    again = training.fit(
+        model_of("vae"), x, held_out, epochs=result.best_epoch, batch_size=100,
+        learning_rate=0.02, seed=1,
+    )  # fmt: skip
+    assert again.history == result.history[: result.best_epoch]
+    row = result.history[0]
+    for split in ("train", "validation"):
+        total = row[f"{split}_reconstruction"] + model.beta * row[f"{split}_regularizer"]
+        assert row[f"{split}_total"] == pytest.approx(total)
+
+
+def test_history_is_a_mean_over_points(monkeypatch) -> None:
+    """With a learning rate of zero every batch sees the same weights."""
+    model = model_of("vae")
+    x = data(250)
+    result = training.fit(model, x, x, epochs=1, batch_size=100, learning_rate=0.0)
+    values = []
+    for _ in range(200):
+        values.append(float(model.loss(x).regularizer))
+    assert result.history[0]["train_regularizer"] == pytest.approx(values[0], rel=1e-5)
+
+
+def test_early_stop_counts_epochs_without_improvement() -> None:
+    model = model_of("vae")
+    result = training.fit(model, data(), data(), epochs=50, patience=4, learning_rate=0.0)
+    assert result.best_epoch == 1
+    assert result.epochs == 5
+
+
+@pytest.mark.parametrize("family", list(models.FAMILIES))
+def test_same_seed_same_bytes(family: str) -> None:
+    states = []
+    for seed in (3, 3, 4):
+        model = model_of(family)
+        training.fit(model, data(), epochs=2, batch_size=64, seed=seed)
+        states.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+def test_training_leaves_the_caller_s_random_state_alone() -> None:
+    model = model_of()
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    training.fit(model, data(), epochs=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("family", list(models.FAMILIES))
+@pytest.mark.parametrize("stop_at", [3, 7, 10, 14])
+def test_interrupted_training_ends_with_the_same_bytes(
+    family: str, stop_at: int, tmp_path: Path, monkeypatch
+) -> None:
+    arguments = {"epochs": 3, "batch_size": 64, "seed": 2, "patience": 3}
+    whole = model_of(family)
+    expected = training.fit(whole, data(), **arguments)
+    steps = 0
+    original = FlatAdam.step
+
+    def step(self: FlatAdam) -> None:
+        nonlocal steps
+        original(self)
+        steps += 1
+        if steps == stop_at:
+            raise Stop
+
+    monkeypatch.setattr(training, "_CHECK_EVERY", 2)
+    monkeypatch.setattr(Scratch, "due", lambda self: self.folder is not None)
+    monkeypatch.setattr(FlatAdam, "step", step)
+    with pytest.raises(Stop):
+        training.fit(model_of(family), data(), path=tmp_path / "run", **arguments)
+    saved = (tmp_path / "run/state.safetensors").exists()
+    assert saved
+    monkeypatch.setattr(FlatAdam, "step", original)
+    torch.manual_seed(99)
+    resumed = models.build(
+        {"family": family, **FAMILIES[family]}, [2], 1, sigma=0.5, network=whole.network
+    )
+    result = training.fit(resumed, data(), path=tmp_path / "run", **arguments)
+    assert result.history == expected.history
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not (tmp_path / "run").exists()
+
+
+def test_state_of_another_configuration_is_not_used(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path, "one")
+    scratch.save({"best": torch.zeros(1)}, {"epoch": 1})
+    assert scratch.load() is not None
+    assert Scratch(tmp_path, "two").load() is None
+
+
+def test_damaged_state_starts_afresh(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path, "one")
+    scratch.save({"best": torch.zeros(100)}, {"epoch": 1})
+    path = tmp_path / "state.safetensors"
+    content = path.read_bytes()
+    for cut in (0, 4, 20, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:cut])
+        assert scratch.load() is None
+
+
+def test_divergence_says_where_and_a_retry_says_it_again(tmp_path: Path) -> None:
+    x = data(200)
+    x[13, 1] = 1e30
+    for _ in range(2):
+        with pytest.raises(DivergedError, match=r"epoch 1, step \d+ of 4, batch rows .* Try a smaller"):
+            training.fit(model_of("vae"), x, data(), batch_size=50, epochs=2, path=tmp_path / "run")
+    assert (tmp_path / "run/failed.json").exists()
+
+
+def test_second_process_is_refused(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path / "run", "key")
+    with scratch.lock(), pytest.raises(RunLockedError, match="another process"):
+        training.fit(model_of(), data(), path=tmp_path / "run", epochs=1)
+    training.fit(model_of(), data(), path=tmp_path / "run", epochs=1)
+
+
+def test_sigterm_saves_and_exits_143(tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import sys, torch
+        from t3vae import models, training
+        torch.manual_seed(0)
+        model = models.build({"family": "t3vae", "nu": 5.0}, [2], 1, sigma=0.5)
+        print("started", flush=True)
+        training.fit(model, torch.randn(20000, 2), epochs=100000, patience=100000, path=sys.argv[1])
+    """)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run/lock").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert (tmp_path / "run/state.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("x", "error"),
+    [
+        (torch.zeros(5, 3), "must be"),
+        (torch.zeros(0, 2), "must be"),
+        (torch.full((5, 2), math.nan), "not finite"),
+        (torch.zeros(1, 2), "at least 2"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(x: torch.Tensor, error: str) -> None:
+    with pytest.raises(DataError, match=error):
+        training.fit(model_of(), x, epochs=1)
+
+
+def test_unknown_setting_is_named() -> None:
+    with pytest.raises(ConfigError, match="epoks: no such setting"):
+        training.fit(model_of(), data(), epoks=3)
