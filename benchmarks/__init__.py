@@ -1,0 +1,1 @@
+"""Speed, side by side with the authors' code where a checkout of it is given."""
