@@ -27,7 +27,8 @@ class Row:
         if not self.reference:
             return [self.work, "-", f"{ours:.3g}", "-", spread, self.note]
         theirs = statistics.median(self.reference)
-        return [self.work, f"{theirs:.3g}", f"{ours:.3g}", f"{theirs / ours:.1f}x", spread, self.note]
+        ratio = f"{theirs / ours:.1f}x"
+        return [self.work, f"{theirs:.3g}", f"{ours:.3g}", ratio, spread, self.note]
 
 
 def compare(

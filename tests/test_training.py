@@ -60,7 +60,9 @@ def test_clipping_bounds_the_norm() -> None:
     assert float(before.norm()) > 1
     optimizer.clip(1.0)
     assert float(optimizer.gradients.norm()) == pytest.approx(1, rel=1e-4)
-    torch.testing.assert_close(optimizer.gradients / optimizer.gradients.norm(), before / before.norm())
+    torch.testing.assert_close(
+        optimizer.gradients / optimizer.gradients.norm(), before / before.norm()
+    )
 
 
 def test_training_improves_and_keeps_the_best_epoch() -> None:
@@ -180,7 +182,9 @@ def test_divergence_says_where_and_a_retry_says_it_again(tmp_path: Path) -> None
     x = data(200)
     x[13, 1] = 1e30
     for _ in range(2):
-        with pytest.raises(DivergedError, match=r"epoch 1, step \d+ of 4, batch rows .* Try a smaller"):
+        with pytest.raises(
+            DivergedError, match=r"epoch 1, step \d+ of 4, batch rows .* Try a smaller"
+        ):
             training.fit(model_of("vae"), x, data(), batch_size=50, epochs=2, path=tmp_path / "run")
     assert (tmp_path / "run/failed.json").exists()
 

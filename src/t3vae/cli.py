@@ -93,7 +93,9 @@ def _config(given: str | None, params: Path, resolve: str, *names: Any) -> dict[
     try:
         config = json.loads(given)
     except ValueError as error:
-        raise ConfigError(f"--config: not JSON ({error}). `t3vae params --json` shows JSON.") from error
+        raise ConfigError(
+            f"--config: not JSON ({error}). `t3vae params --json` shows JSON."
+        ) from error
     if not isinstance(config, dict):
         raise ConfigError(f"--config: must be a JSON object, but is {type(config).__name__}.")
     return config

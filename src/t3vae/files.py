@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -115,7 +114,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error}). Delete it to remake it.") from error
+        raise DataError(
+            f"{path}: not readable as JSON ({error}). Delete it to remake it."
+        ) from error
 
 
 def write_npy(path: Path, array: np.ndarray) -> None:
@@ -155,9 +156,8 @@ def write_tensors(
 
     arrays = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
     for name, array in arrays.items():
-        if array.dtype.kind == "f" and not math.isfinite(float(np.sum(array, dtype=np.float64))):
-            if not np.isfinite(array).all():
-                raise DataError(f"{path}: tensor {name!r} holds values that are not finite")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError(f"{path}: tensor {name!r} holds values that are not finite")
     write_bytes(path, save(arrays, metadata=dict(metadata or {})))
 
 
@@ -175,7 +175,9 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged tensor file ({error}). Delete it to remake it.") from error
+        raise DataError(
+            f"{path}: damaged tensor file ({error}). Delete it to remake it."
+        ) from error
 
 
 def read_tensors_header(path: Path) -> dict[str, str]:
@@ -196,4 +198,6 @@ def read_tensors_header(path: Path) -> dict[str, str]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path}: damaged tensor file ({error}). Delete it to remake it.") from error
+        raise DataError(
+            f"{path}: damaged tensor file ({error}). Delete it to remake it."
+        ) from error

@@ -62,9 +62,7 @@ class Prepared:
                 f"Delete data/prepared/{self.dataset} and run `t3vae prepare` again."
             ) from error
         array = files.read_npy(path)
-        if hashlib.sha256(array.data if array.flags.c_contiguous else array.copy()).hexdigest() != (
-            expected
-        ):
+        if hashlib.sha256(array.reshape(-1).view("u1").data).hexdigest() != expected:
             raise DataError(
                 f"{path}: its bytes are not those of the manifest. "
                 f"Delete data/prepared/{self.dataset} and run `t3vae prepare` again."

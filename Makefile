@@ -1,0 +1,68 @@
+# Each target sets up .venv from requirements.lock when that is missing or out of date.
+# Needed beforehand: python3.11, git, make.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 4
+SNAKEMAKE_ARGS ?=
+
+# The stamp's name holds the checksum of what was installed, so that a time stamp (a fresh
+# clone, a change of branch) never starts an installation and a changed lock always does.
+LOCKED := requirements.lock pyproject.toml
+CHECKSUM := $(shell $(PYTHON) -c 'import hashlib, sys; \
+	print(hashlib.sha256(b"".join(open(f, "rb").read() for f in sys.argv[1:])).hexdigest()[:16])' \
+	$(LOCKED))
+STAMP := $(VENV)/installed-$(CHECKSUM)
+
+.DEFAULT_GOAL := help
+.PHONY: help figures test quick lint format bench lock clean venv
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+
+figures: $(STAMP) ## every result of the suite in params.yaml: figures, tables, report
+	$(BIN)/snakemake -j$(JOBS) $(SNAKEMAKE_ARGS)
+
+test: $(STAMP) ## all tests
+	OMP_NUM_THREADS=1 PYTHONPATH=src $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+quick: $(STAMP) ## the smoke suite, in build/smoke
+	$(BIN)/snakemake -j$(JOBS) --directory build/smoke --config suite=smoke
+
+lint: $(STAMP) ## formatting, lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy src/t3vae
+
+format: $(STAMP) ## format all sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+bench: $(STAMP) ## CPU seconds of the main steps; REFERENCE=<checkout> measures that beside it
+	OMP_NUM_THREADS=1 PYTHONPATH=src $(BIN)/python -m benchmarks \
+		$(if $(REFERENCE),--reference '$(REFERENCE)')
+
+lock: $(STAMP) ## write requirements.lock anew from pyproject.toml (needs the network)
+	$(BIN)/python -m pip install --quiet --target build/uv uv
+	UV_CUSTOM_COMPILE_COMMAND='make lock' build/uv/bin/uv pip compile pyproject.toml \
+		--extra workflow --extra images --extra dev --extra docs \
+		--generate-hashes --python-version 3.11 --upgrade -o requirements.lock
+
+clean: ## remove logs, caches, smoke runs and distributions; results stay
+	rm -rf build dist logs .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv: $(STAMP) ## only the environment
+
+$(STAMP):
+	@command -v $(PYTHON) > /dev/null || \
+		{ echo '$(PYTHON) was not found. Install Python 3.11, or name it: make PYTHON=...' >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	rm -f $(VENV)/installed-*
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

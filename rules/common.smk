@@ -1,0 +1,89 @@
+# Parameters, the plan of all jobs, and what every job gets. No rules.
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)  # the code beside this Snakefile is the code that runs
+SOURCE = ROOT / "src"
+CONFIGFILES = [Path(path) for path in workflow.config_settings.configfiles]
+PARAMS = CONFIGFILES[0] if CONFIGFILES else ROOT / "params.yaml"
+OWN = str(PARAMS.parent.resolve())  # models of one's own lie beside the parameters
+sys.path[:] = [str(SOURCE), *sys.path, OWN]
+
+from t3vae import device, disk, parameters
+from t3vae.errors import ConfigError, T3VAEError
+from t3vae.plan import Plan
+
+
+def prepended(variable, *folders):
+    """Return the search path of an environment variable with folders put first."""
+    old = os.environ.get(variable, "").split(os.pathsep)
+    return os.pathsep.join([*folders, *(o for o in old if o and o not in folders)])
+
+
+def read_plan():
+    """Read and check params.yaml with the overrides of the command line, or stop."""
+    overrides = dict(workflow.config_settings.config)
+    try:
+        if len(CONFIGFILES) > 1:
+            raise ConfigError("--configfile: give one file, not several.")
+        plan = Plan(parameters.load(PARAMS, overrides=overrides))
+        for job in plan.jobs():  # a source that cannot be read is a mistake, too
+            job.json, job.code
+        return plan
+    except T3VAEError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+PLAN = read_plan()
+GPU = 1 if device.resolve(PLAN.parameters.device) == "cuda" else 0
+JOBS = PLAN.jobs()
+
+# Every job runs `python -m t3vae` of this interpreter with this source, on one thread, so
+# that bytes depend neither on -j nor on what else is installed. On a cluster the job reads
+# this file again and gets the same.
+os.environ.update(
+    PATH=prepended("PATH", str(Path(sys.executable).parent)),
+    PYTHONPATH=prepended("PYTHONPATH", str(SOURCE), OWN),
+    T3VAE_DEVICE=PLAN.parameters.device,  # not a parameter: a change reruns nothing
+    OMP_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
+    NUMEXPR_NUM_THREADS="1",
+)
+
+
+def job_of(verb):
+    """Return a function from wildcards to the job of a verb."""
+
+    def find(wildcards):
+        return getattr(PLAN, verb)(**dict(wildcards.items()))
+
+    return find
+
+
+def inputs_of(verb):
+    """Return the input function of a verb: what triggers it."""
+    return lambda wildcards: list(job_of(verb)(wildcards).inputs)
+
+
+def arrays_of(verb):
+    """Return the input function of a verb: arrays, for which their manifest speaks."""
+    return lambda wildcards: [ancient(path) for path in job_of(verb)(wildcards).arrays]
+
+
+def config_of(verb):
+    """Return the parameter function of a verb: all settings that its job depends on."""
+    return lambda wildcards: job_of(verb)(wildcards).json
+
+
+def code_of(verb):
+    """Return the parameter function of a verb: digest of the sources that its job runs."""
+    return lambda wildcards: job_of(verb)(wildcards).code
+
+
+def outputs_of(*verbs):
+    """Return every output of some verbs in the suite."""
+    return [path for job in JOBS if job.verb in verbs for path in job.outputs]

@@ -1,0 +1,222 @@
+"""Check results: which are stale, missing or orphaned, and why. Reads only, unless pruning.
+
+A result is *stale* when its provenance names other settings, code or inputs than the
+parameters, sources and files of now, or when it follows a stale result; *missing* when
+the suite wants it and it is not there; *orphaned* when no experiment of the parameters
+has such a model, seed, table or figure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from html import unescape
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from t3vae import digests, files, layout, parameters
+from t3vae.errors import DataError
+from t3vae.figures.provenance import read_provenance
+from t3vae.plan import Job, Plan
+
+__all__ = ["Finding", "examine", "prune_orphans", "run"]
+
+RECORDS = ".snakemake/metadata"
+RETIRED = "scratch/retired"
+KINDS = ("stale", "missing", "orphaned", "unrecorded")
+# Folders whose files are all results, so that an unknown one is an orphan.
+FOLDERS = ("data/prepared", *(f"results/{k}" for k in ("runs", "samples", "metrics", "tables")))
+FOLDERS = (*FOLDERS, "results/figures")
+
+
+class Finding(NamedTuple):
+    """One result that is not well: its kind (of :data:`KINDS`), path below the root, reason."""
+
+    kind: str
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.kind:<10} {self.path}: {self.reason}"
+
+
+def run(root: Path, params: Path, *, records: bool = False, prune: bool = False) -> int:
+    """Print what is not well, one line a result, and a summary; return the exit status.
+
+    Args:
+        root: folder that holds ``data/`` and ``results/``.
+        params: the parameter file.
+        records: also demand a Snakemake record for every result.
+        prune: move orphans to ``scratch/retired/``.
+
+    Returns:
+        0 when all is well, else 1.
+    """
+    plan = Plan(parameters.load(params))
+    sys.path.append(str(params.resolve().parent))  # models of one's own lie beside the parameters
+    findings = examine(root, plan, records=records)
+    orphans = [finding.path for finding in findings if finding.kind == "orphaned"]
+    moved = dict(prune_orphans(root, orphans)) if prune else {}
+    for finding in findings:
+        where = moved.get(finding.path)
+        print(f"{finding}; moved to {where}" if where else finding)
+    left = [finding for finding in findings if finding.path not in moved]
+    counts = ", ".join(f"{sum(f.kind == kind for f in left)} {kind}" for kind in KINDS)
+    print(f"{len(plan.jobs())} jobs in suite {plan.parameters.suite}: {counts}")
+    if any(finding.kind in ("stale", "missing") for finding in left):
+        print("`snakemake -j4` makes what is missing or stale.")
+    return 1 if left else 0
+
+
+def examine(root: Path, plan: Plan, *, records: bool = False) -> list[Finding]:
+    """Return what is not well among the results of the suite, and all orphans."""
+    findings: list[Finding] = []
+    unwell: dict[str, str] = {}
+    seen: dict[str, str | None] = {}
+    for job in plan.jobs():
+        missing = [p for p in job.outputs if not layout.under(root, p).is_file()]
+        if missing:
+            more = f" (and {len(missing) - 1} more of this job)" if len(missing) > 1 else ""
+            findings.append(Finding("missing", missing[0], f"not made yet: {job.label}{more}"))
+        reasons = [] if job.witness in missing else _reasons(root, job, seen)
+        reasons = reasons or [f"follows {p}" for p in job.inputs if unwell.get(p) == "stale"][:1]
+        if reasons:
+            findings.append(Finding("stale", job.witness, "; ".join(reasons)))
+        if missing or reasons:
+            kind = "stale" if reasons else "missing"
+            unwell.update(dict.fromkeys(job.outputs, kind))
+        if records:
+            findings += _unrecorded(root, [p for p in job.outputs if p not in missing])
+    return findings + [
+        Finding("orphaned", path, "no experiment of the parameters has it")
+        for path in _orphans(root, plan)
+    ]
+
+
+def prune_orphans(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Move results out of the way, below ``scratch/retired/``; yield old and new path."""
+    for path in paths:
+        target, number = f"{RETIRED}/{path}", 1
+        while layout.under(root, target).exists():
+            target, number = f"{RETIRED}/{number}/{path}", number + 1
+        destination = layout.under(root, target)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(layout.under(root, path), destination)
+        for folder in PurePosixPath(path).parents:
+            if str(folder) in FOLDERS or any(layout.under(root, str(folder)).iterdir()):
+                break
+            layout.under(root, str(folder)).rmdir()
+        yield path, target
+
+
+# --- stale --------------------------------------------------------------------------------
+
+
+def _reasons(root: Path, job: Job, seen: dict[str, str | None]) -> list[str]:
+    """Return why a result is stale; ``seen`` keeps the digests of input files."""
+    try:
+        stored, config = _stored(layout.under(root, job.witness), job.verb)
+        if job.verb == "train":
+            config = files.read_json(layout.under(root, job.outputs[1]))
+    except DataError as error:
+        return [str(error).replace(f"{root}/", "")]
+    if not isinstance(stored, dict) or not isinstance(stored.get("inputs"), dict):
+        return ["holds no provenance"]
+    reasons = []
+    if stored.get("config") != digests.digest(dict(job.config)):
+        reasons.append(_difference(config, job.config))
+    if stored.get("sources") != job.code:
+        reasons.append("its code changed")
+    for path, old in stored["inputs"].items():
+        if path not in seen:
+            file = layout.under(root, path)
+            seen[path] = digests.file_digest(file) if file.is_file() else None
+        if seen[path] is not None and seen[path] != old:
+            reasons.append(f"{path} changed")
+    return reasons
+
+
+def _stored(path: Path, verb: str) -> tuple[Any, Any]:
+    """Return the provenance in a result, and the configuration where it is kept beside it."""
+    if verb == "sample":
+        return _parse(path, files.read_tensors_header(path).get("provenance")), None
+    if verb == "figure":
+        return read_provenance(path), None
+    if verb == "report":
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found = re.search(r'<meta name="t3vae:provenance" content="([^"]*)"', text)
+        return _parse(path, unescape(found[1]) if found else None), None
+    content = files.read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not an object. Delete it to remake it.")
+    return content.get("provenance"), content.get("config")
+
+
+def _parse(path: Path, text: str | None) -> Any:
+    try:
+        return json.loads(text or "null")
+    except ValueError as error:
+        raise DataError(f"{path}: its provenance is damaged. Delete it to remake it.") from error
+
+
+def _difference(old: Any, new: Mapping[str, Any]) -> str:
+    """Return which settings differ, at most three by name.
+
+    Example:
+        >>> _difference({"a": {"nu": 9.0}}, {"a": {"nu": 10.0}})
+        'settings changed: a.nu 9.0 -> 10.0'
+    """
+    if not isinstance(old, dict):
+        return "settings changed"
+    before, after = dict(_leaves(old)), dict(_leaves(json.loads(digests.canonical_json(dict(new)))))
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    named = [f"{k} {before.get(k, 'none')} -> {after.get(k, 'none')}" for k in sorted(keys)]
+    more = [f"and {len(named) - 3} more"] if len(named) > 3 else []
+    return f"settings changed: {', '.join(named[:3] + more)}"
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+# --- orphaned and unrecorded --------------------------------------------------------------
+
+
+def _orphans(root: Path, plan: Plan) -> list[str]:
+    known = plan.all_outputs()
+    found = []
+    for folder in FOLDERS:
+        base = layout.under(root, folder)
+        for path in sorted(base.rglob("*")) if base.is_dir() else ():
+            relative = path.relative_to(root).as_posix()
+            hidden = any(part.startswith(".") for part in path.relative_to(base).parts)
+            if path.is_file() and not hidden and relative not in known:
+                found.append(relative)
+    return found
+
+
+def _unrecorded(root: Path, outputs: Iterable[str]) -> Iterator[Finding]:
+    for path in outputs:
+        if not _record(root, path):
+            reason = (
+                "Snakemake has no record of it, so it cannot tell whether it is up to date; "
+                f"`dvc checkout {RECORDS}` brings the records back, or delete the result"
+            )
+            yield Finding("unrecorded", path, reason)
+
+
+def _record(root: Path, path: str) -> bool:
+    """Whether Snakemake's metadata has a record of an output (long names are cut into folders)."""
+    base = layout.under(root, RECORDS)
+    name = urlsafe_b64encode(path.encode()).decode()
+    limit = os.pathconf(base, "PC_NAME_MAX") if base.is_dir() else 255
+    parts = [name[i : i + limit - 1] for i in range(0, len(name), limit - 1)]
+    return base.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1]).is_file()

@@ -1,0 +1,230 @@
+"""Checks between the parts of params.yaml: names that must exist, sums, duplicates, sizes.
+
+They work on the plain values and pass over what the typed declarations already refuse,
+so that every problem of a file is found in one pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, TypeGuard
+
+from t3vae.config import DATA_FIGURES, RUN_FIELDS, THEORY_FIGURES
+from t3vae.metric_options import METRICS
+from t3vae.problems import Problem, nearest, shown
+
+__all__ = ["cross_check"]
+
+_DIMENSION = {"t_mixture_1d": 1, "t_mixture_2d": 2}
+
+
+def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
+    """Yield the problems between the parts of a file."""
+    yield from _suites(values)
+    for name, entry in _blocks(values, "datasets"):
+        yield from _dataset(("datasets", name), entry)
+    for name, entry in _blocks(values, "models"):
+        yield from _model(("models", name), entry)
+    for name, entry in _blocks(values, "evaluation"):
+        for metric, options in entry.items():
+            if isinstance(options, dict):
+                path = ("evaluation", name, metric, "levels")
+                yield from _distinct(path, options.get("levels"))
+    for name, entry in _blocks(values, "experiments"):
+        yield from _experiment(("experiments", name), entry, values)
+    palette = _section(_section(values, "figures"), "palette")
+    for model in palette:
+        if model not in _section(values, "models"):
+            yield Problem(
+                ("figures", "palette", model),
+                None,
+                f"not a model. {nearest(model, _section(values, 'models'))}",
+            )
+
+
+def _section(values: Any, name: str) -> dict[str, Any]:
+    section = values.get(name) if isinstance(values, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def _blocks(values: dict[str, Any], section: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, entry in _section(values, section).items():
+        if isinstance(entry, dict):
+            yield name, entry
+
+
+def _names(value: Any) -> Iterator[tuple[int, str]]:
+    if isinstance(value, list):
+        yield from ((i, name) for i, name in enumerate(value) if isinstance(name, str))
+
+
+def _distinct(path: tuple[Any, ...], value: Any) -> Iterator[Problem]:
+    seen: dict[Any, int] = {}
+    for i, item in enumerate(value if isinstance(value, list) else ()):
+        if isinstance(item, bool) or not isinstance(item, (int, float, str)):
+            continue
+        if item in seen:
+            yield Problem(
+                (*path, i),
+                shown(item),
+                f"a duplicate of entry [{seen[item]}]. Remove it.",
+            )
+        seen.setdefault(item, i)
+
+
+def _suites(values: dict[str, Any]) -> Iterator[Problem]:
+    suites = _section(values, "suites")
+    suite = values.get("suite")
+    if isinstance(suite, str) and suites and suite not in suites:
+        yield Problem(("suite",), shown(suite), f"not a suite. {nearest(suite, suites)}")
+    experiments = _section(values, "experiments")
+    for name, members in suites.items():
+        yield from _distinct(("suites", name), members)
+        for i, member in _names(members):
+            if member not in experiments:
+                message = f"not an experiment. {nearest(member, experiments)}"
+                yield Problem(("suites", name, i), shown(member), message)
+
+
+def _dataset(path: tuple[str, ...], entry: dict[str, Any]) -> Iterator[Problem]:
+    components = entry.get("components")
+    components = components if isinstance(components, list) else []
+    weights = [c.get("weight") if isinstance(c, dict) else None for c in components]
+    numbers = [weight for weight in weights if _number(weight) and weight > 0]
+    if numbers and len(numbers) == len(weights):
+        total = math.fsum(numbers)
+        if abs(total - 1.0) > 1e-9:
+            message = f"the weights sum to {total:.10g}, not to 1. Change one of them."
+            yield Problem((*path, "components"), None, message)
+    seeds = _section(entry, "seeds")
+    seen: dict[Any, str] = {}
+    for split, seed in seeds.items():
+        if not _number(seed):
+            continue
+        if seed in seen:
+            message = f"the seed of {seen[seed]} too; the splits would share rows. Choose another."
+            yield Problem((*path, "seeds", split), shown(seed), message)
+        seen.setdefault(seed, split)
+    for block in ("regularizer", "tau_alpha", "high_dimension"):
+        grid = _section(entry, block)
+        for key in ("nu", "data_dims"):
+            yield from _distinct((*path, block, key), grid.get(key))
+        for low, high in (
+            ("variance_min", "variance_max"),
+            ("excess_min", "excess_max"),
+        ):
+            a, b = grid.get(low), grid.get(high)
+            if _number(a) and _number(b) and a >= b:
+                yield Problem((*path, block, low), shown(a), f"must be less than {high} = {b}.")
+
+
+def _number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _model(path: tuple[str, ...], entry: dict[str, Any]) -> Iterator[Problem]:
+    if entry.get("family") != "vae":
+        return
+    matched = [key for key in ("beta", "prior_scale") if entry.get(key) == "matched"]
+    if matched and entry.get("nu") is None:
+        message = (
+            f"is missing: {matched[0]} = matched is that of the t3VAE with this nu. Add nu: 10.0."
+        )
+        yield Problem((*path, "nu"), None, message)
+    if not matched and _number(entry.get("nu")):
+        message = "has no effect: neither beta nor prior_scale is `matched`. Remove it."
+        yield Problem((*path, "nu"), shown(entry["nu"]), message)
+
+
+def _experiment(
+    path: tuple[str, ...], entry: dict[str, Any], values: dict[str, Any]
+) -> Iterator[Problem]:
+    for key, section in (
+        ("dataset", "datasets"),
+        ("network", "networks"),
+        ("training", "training"),
+        ("sampling", "sampling"),
+        ("evaluation", "evaluation"),
+    ):
+        name = entry.get(key)
+        if isinstance(name, str) and name not in _section(values, section):
+            message = f"not in `{section}`. {nearest(name, _section(values, section))}"
+            yield Problem((*path, key), shown(name), message)
+    known = {"models": _section(values, "models"), "metrics": METRICS}
+    for key, names in known.items():
+        for i, name in _names(entry.get(key)):
+            if name not in names:
+                message = f"not a known {key.removesuffix('s')}. {nearest(name, names)}"
+                yield Problem((*path, key, i), shown(name), message)
+    for key in ("models", "seeds", "metrics", "latents", "figures"):
+        yield from _distinct((*path, key), entry.get(key))
+    present = [key for key in RUN_FIELDS if entry.get(key) is not None]
+    for key in RUN_FIELDS if present else ():
+        if entry.get(key) is None:
+            value = "null" if key in entry else None
+            yield Problem((*path, key), value, f"is missing; `{present[0]}` needs it. Add it.")
+    control, models = entry.get("control"), entry.get("models")
+    if isinstance(control, str) and isinstance(models, list) and control not in models:
+        near = nearest(control, (name for _, name in _names(models)))
+        message = f"not among the models of the experiment. {near}"
+        yield Problem((*path, "control"), shown(control), message)
+    dataset = _section(_section(values, "datasets"), str(entry.get("dataset")))
+    yield from _figures(path, entry, dataset, bool(present))
+    if present:
+        yield from _sizes(entry, dataset, values)
+
+
+def _figures(
+    path: tuple[str, ...], entry: dict[str, Any], dataset: dict[str, Any], trains: bool
+) -> Iterator[Problem]:
+    source = dataset.get("source")
+    source = source if isinstance(source, str) else None
+    theory = source == "constants"
+    if theory and trains:
+        message = f"nothing trains on the source `constants`. Change it, or remove {_first(entry)}."
+        yield Problem((*path, "dataset"), shown(entry.get("dataset")), message)
+    if source in _DIMENSION and not trains:
+        message = "is missing; a data set with rows needs models, seeds and the rest. Add it."
+        yield Problem((*path, "models"), None, message)
+    dimension = _DIMENSION.get(source) if source is not None else None
+    fitting = [
+        name
+        for name in (*DATA_FIGURES, *THEORY_FIGURES)
+        if (name in THEORY_FIGURES if theory else dimension in DATA_FIGURES.get(name, ()))
+    ] or [*DATA_FIGURES, *THEORY_FIGURES]
+    for i, name in _names(entry.get("figures")):
+        if name not in DATA_FIGURES and name not in THEORY_FIGURES:
+            yield Problem(
+                (*path, "figures", i),
+                shown(name),
+                f"not a known figure. {nearest(name, fitting)}",
+            )
+        elif name not in fitting:
+            message = f"cannot show data of source `{source}`. It can have: {', '.join(fitting)}."
+            yield Problem((*path, "figures", i), shown(name), message)
+
+
+def _first(entry: dict[str, Any]) -> str:
+    return next(f"`{key}`" for key in RUN_FIELDS if entry.get(key) is not None)
+
+
+def _sizes(
+    entry: dict[str, Any], dataset: dict[str, Any], values: dict[str, Any]
+) -> Iterator[Problem]:
+    name = entry.get("sampling")
+    sampling = _section(_section(values, "sampling"), str(name))
+    fit = _section(sampling, "fit")
+    for block, key, split in (
+        (sampling, "aggregate", "train"),
+        (sampling, "reconstructions", "test"),
+        (fit, "points", "train"),
+    ):
+        count, rows = block.get(key), dataset.get(split)
+        if _number(count) and _number(rows) and count > rows:
+            inner = ("fit", key) if block is fit else (key,)
+            message = (
+                f"more than the {rows} {split} rows of `{entry.get('dataset')}`. "
+                f"Write at most {rows}."
+            )
+            yield Problem(("sampling", str(name), *inner), shown(count), message)

@@ -1,0 +1,196 @@
+"""Typed declarations of params.yaml: one place for name, type, range, default and sentence.
+
+The JSON schema, the reference page and the checks all come from these classes. Sections
+with a large vocabulary of their own have their own module: models in ``families``, data
+sets in ``sources``, metric options in ``metric_options``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from t3vae.blocks import Block, Colour, Count, Name, Real, Seed, field
+from t3vae.families import Family
+from t3vae.metric_options import Evaluation
+from t3vae.sources import Source
+
+__all__ = [
+    "DATA_FIGURES",
+    "LATENTS",
+    "RUN_FIELDS",
+    "THEORY_FIGURES",
+    "Experiment",
+    "FigureStyle",
+    "Figures",
+    "LatentFit",
+    "Network",
+    "Parameters",
+    "Sampling",
+    "Training",
+]
+
+LATENTS = ("prior", "alternative", "fitted")
+"""Latent laws that a model can be sampled from."""
+
+THEORY_FIGURES = ("regularizer", "tau_alpha", "high_dimension")
+"""Figures of the constants of the objective; they need no model."""
+
+DATA_FIGURES: dict[str, tuple[int, ...]] = {
+    "density": (1,),
+    "density_log": (1,),
+    "heatmaps": (2,),
+    "survival": (1, 2),
+    "tail_qq": (1, 2),
+    "metrics": (1, 2),
+    "history": (1, 2),
+    "aggregate": (1, 2),
+}
+"""Figures of experiments with models, each with the data dimensions it can show."""
+
+
+class Network(Block):
+    """Multilayer perceptron of encoder and decoder."""
+
+    kind: Literal["mlp"] = field("Kind of network.")
+    hidden: list[Annotated[Count, Field(le=65536)]] = field(
+        "Units of each hidden layer, from the data to the latent space.",
+        min_length=1,
+        max_length=32,
+    )
+    negative_slope: Real = field(
+        "Slope of LeakyReLU for negative inputs.", 0.01, ge=0.0, lt=1.0, example="0.01"
+    )
+
+
+class Training(Block):
+    """Optimiser and length of a training."""
+
+    learning_rate: Real = field("Step size of Adam.", gt=0.0, le=10.0, example="1.0e-3")
+    epsilon: Real = field("Term added to Adam's denominator.", 1.0e-8, gt=0.0, example="1.0e-8")
+    weight_decay: Real = field("L2 penalty added to the gradient.", 0.0, ge=0.0, example="1.0e-4")
+    batch_size: Count = field("Rows in one step.", le=10_000_000, example="1024")
+    epochs: Count = field("Largest number of passes over the training rows.", le=1_000_000)
+    patience: Count = field(
+        "Passes without a better validation loss after which training stops.",
+        le=1_000_000,
+    )
+    clip_norm: Annotated[Real, Field(gt=0.0)] | None = field(
+        "Largest norm of the gradient; null leaves it as it is.", None, example="10.0"
+    )
+    precision: Literal["float32"] = field("Number format of weights and data.", "float32")
+
+
+class LatentFit(Block):
+    """Fit of a t mixture to the encodings of the training rows (the law `fitted`)."""
+
+    points: Count = field("Encodings used by the fit.", 50_000, ge=10, le=100_000_000)
+    max_components: Count = field("Largest number of components tried.", 6, le=1000)
+    held_out: Real = field(
+        "Fraction of the encodings kept aside to choose the number of components.",
+        0.2,
+        gt=0.0,
+        lt=1.0,
+    )
+    iterations: Count = field("Largest number of EM iterations.", 100, le=1_000_000)
+    tolerance: Real = field(
+        "EM stops when the mean log-likelihood rises by less than this.", 1.0e-7, gt=0.0
+    )
+
+
+class Sampling(Block):
+    """What is drawn from a trained model."""
+
+    draws: Count = field("Rows generated from each latent law.", le=100_000_000)
+    aggregate: Count = field("Training rows encoded for the aggregate posterior.", le=100_000_000)
+    reconstructions: Count = field("Test rows reconstructed, from the first.", le=100_000_000)
+    fit: LatentFit = field("Fit of the law `fitted`.")
+
+
+class Experiment(Block):
+    """A data set, and the models, seeds, metrics and figures of it."""
+
+    dataset: Name = field("Name in `datasets`.")
+    figures: list[str] = field("Figures to draw.", min_length=1)
+    models: list[str] | None = field("Names in `models`.", None, min_length=1)
+    seeds: list[Seed] | None = field("Training seeds, one run each.", None, min_length=1)
+    network: Name | None = field("Name in `networks`.", None)
+    latent_dim: Annotated[Count, Field(le=65536)] | None = field(
+        "Dimension of the latent space (m in the paper).", None, example="1"
+    )
+    sigma: Annotated[Real, Field(gt=0.0, le=1.0e6)] | None = field(
+        "Scale of the decoder (standard-deviation-like, not a variance).",
+        None,
+        because="it is the scale of the decoder's law",
+        example="0.1",
+    )
+    training: Name | None = field("Name in `training`.", None)
+    sampling: Name | None = field("Name in `sampling`.", None)
+    evaluation: Name | None = field("Name in `evaluation`.", None)
+    latents: list[Literal["prior", "alternative", "fitted"]] | None = field(
+        "Latent laws to generate from.", None, min_length=1
+    )
+    metrics: list[str] | None = field("Metrics to compute.", None, min_length=1)
+    control: Name | None = field("Model that the others are compared with, in pairs.", None)
+
+
+RUN_FIELDS = (
+    "models",
+    "seeds",
+    "network",
+    "latent_dim",
+    "sigma",
+    "training",
+    "sampling",
+    "evaluation",
+    "latents",
+    "metrics",
+)
+"""What an experiment with models must have; one without models has none of them."""
+
+
+class FigureStyle(Block):
+    """Measures of all figures."""
+
+    column_width_mm: Real = field("Width of a figure in one column.", 85.0, ge=60.0, le=200.0)
+    page_width_mm: Real = field("Width of a figure over the page.", 180.0, ge=85.0, le=400.0)
+    font_size: Real = field(
+        "Size of text in points.",
+        7.5,
+        ge=7.0,
+        le=24.0,
+        because="smaller text is hard to read in print",
+    )
+    line_width: Real = field("Width of curves in points.", 1.2, gt=0.0, le=10.0)
+    dpi: Count = field("Resolution of PNG files.", 200, ge=72, le=1200)
+
+
+class Figures(Block):
+    """Look of the figures; nothing here reruns a training or an evaluation."""
+
+    style: FigureStyle = field("Measures.")
+    palette: dict[str, Colour] = field(
+        "Colour of each model, as '#rrggbb'; a model without one gets a fixed fallback.",
+        example="'#0072B2'",
+    )
+
+
+class Parameters(Block):
+    """Everything that can change a result."""
+
+    suite: Name = field("Suite that a plain run makes; a name in `suites`.")
+    suites: dict[Name, Annotated[list[Name], Field(min_length=1)]] = field(
+        "Lists of experiments.", min_length=1
+    )
+    device: Literal["auto", "cpu", "cuda"] = field(
+        "Where models run; no part of any run's configuration.", "auto"
+    )
+    datasets: dict[Name, Source] = field("Data sets, by name.", min_length=1)
+    networks: dict[Name, Network] = field("Networks, by name.")
+    models: dict[Name, Family] = field("Models, by name.")
+    training: dict[Name, Training] = field("Training settings, by name.")
+    sampling: dict[Name, Sampling] = field("Sampling settings, by name.")
+    evaluation: dict[Name, Evaluation] = field("Options of the metrics, by name.")
+    experiments: dict[Name, Experiment] = field("Experiments, by name.", min_length=1)
+    figures: Figures = field("Look of the figures.")

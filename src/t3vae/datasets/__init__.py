@@ -1,0 +1,112 @@
+"""Data sets: a registry of sources, and the files that the prepare step writes.
+
+A source is a module with a function ``build(config)`` that returns the arrays, the tail
+index of each column and whatever else its manifest should say. A source with a known
+law also has a function ``law(config)``. Sources are imported when they are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from t3vae import files
+from t3vae.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["REGISTRY", "SPLITS", "load_law", "names", "prepare"]
+
+REGISTRY = {
+    "t_mixture_1d": "t3vae.datasets.synthetic:build",
+    "t_mixture_2d": "t3vae.datasets.bivariate:build",
+    "constants": "t3vae.datasets.theory:build",
+}
+
+SPLITS = ("train", "validation", "test")
+CURVES = ("regularizer", "tau_alpha", "high_dimension")
+
+
+def names(config: Mapping[str, Any]) -> list[str]:
+    """Return the array files of a data set, beside its ``manifest.json``.
+
+    Args:
+        config: the resolved configuration of the data set.
+
+    Example:
+        >>> names({"source": "t_mixture_1d"})
+        ['train.npy', 'validation.npy', 'test.npy']
+    """
+    arrays = CURVES if config["source"] == "constants" else SPLITS
+    return [f"{name}.npy" for name in arrays]
+
+
+def prepare(config: Mapping[str, Any], folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Build a data set and write its arrays, then its manifest.
+
+    The manifest is written last: as long as it is missing or old, the data set is not there.
+
+    Args:
+        config: the resolved configuration, with ``dataset`` and ``source``.
+        folder: where the files go.
+        provenance: what made them; goes into the manifest.
+
+    Raises:
+        ConfigError: no such source.
+        DataError: an array holds a value that is not finite, or cannot be written.
+    """
+    built = _source(config).build(config)
+    arrays = {}
+    for file in names(config):
+        array = built["arrays"][file.removesuffix(".npy")]
+        arrays[file] = _describe(folder / file, array)
+        files.write_npy(folder / file, array)
+    manifest = {
+        **built.get("extra", {}),
+        "dataset": config["dataset"],
+        "config": dict(config),
+        "arrays": arrays,
+        "tail_index": built["tail_index"],
+        "provenance": dict(provenance),
+    }
+    files.write_json(folder / "manifest.json", manifest)
+
+
+def load_law(config: Mapping[str, Any]) -> Any | None:
+    """Return the exact law of a data set, or None where it is not known.
+
+    Args:
+        config: the resolved configuration of the data set.
+
+    Raises:
+        ConfigError: no such source.
+    """
+    law = getattr(_source(config), "law", None)
+    return None if law is None else law(config)
+
+
+def _source(config: Mapping[str, Any]) -> Any:
+    source = config.get("source")
+    if source not in REGISTRY:
+        raise ConfigError(
+            f"source = {source!r}: no such data source. Known sources: {', '.join(REGISTRY)}."
+        )
+    return import_module(REGISTRY[source].partition(":")[0])
+
+
+def _describe(path: Path, array: np.ndarray) -> dict[str, Any]:
+    low, high = float(array.min()), float(array.max())
+    if not (abs(low) < float("inf") and abs(high) < float("inf")):
+        raise DataError(f"{path}: a value is infinite or not a number; nothing written")
+    content = array if array.flags.c_contiguous else array.copy(order="C")
+    return {
+        "sha256": hashlib.sha256(content.data).hexdigest(),
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "min": low,
+        "max": high,
+    }

@@ -1,0 +1,52 @@
+"""How much disk a suite needs, before it runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from t3vae.plan import Job, Plan
+
+__all__ = ["expected_bytes", "start_message"]
+
+FLOAT32 = 4
+# Weights, tables, figures, logs and metadata of one run: small beside its draws.
+PER_JOB = 300_000
+COLUMNS = {"t_mixture_1d": 1, "t_mixture_2d": 2}
+
+
+def expected_bytes(plan: Plan) -> int:
+    """Return the bytes that data and results of the suite take, about.
+
+    Prepared arrays and draws count; a data set whose width is not known counts as one column.
+    """
+    return sum(_bytes(plan, job) for job in plan.jobs())
+
+
+def _bytes(plan: Plan, job: Job) -> int:
+    config = job.config
+    if job.verb == "prepare":
+        rows = sum(config.get(split, 0) for split in ("train", "validation", "test"))
+        return PER_JOB + rows * COLUMNS.get(config["source"], 1) * FLOAT32
+    if job.verb == "sample":
+        sampling = config["sampling"]
+        source = plan.prepare(config["dataset"]).config["source"]
+        columns = COLUMNS.get(source, 1)
+        latent = plan.train(**job.names).config["latent_dim"]
+        drawn = len(config["latents"]) * sampling["draws"] * (columns + latent)
+        encoded = sampling["aggregate"] * latent
+        return PER_JOB + FLOAT32 * (drawn + encoded + sampling["reconstructions"] * columns)
+    return PER_JOB
+
+
+def start_message(plan: Plan, folder: Path) -> str:
+    """Return what a run says when it starts: the suite, its jobs, and the disk it needs."""
+    expected = expected_bytes(plan)
+    free = shutil.disk_usage(folder).free
+    text = (
+        f"suite {plan.parameters.suite}: {len(plan.jobs())} jobs in all; "
+        f"data and results take about {expected / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+    )
+    if free < expected:
+        text += ". This may not be enough: a full disk stops the run, which then goes on from there"
+    return text

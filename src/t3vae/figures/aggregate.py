@@ -1,0 +1,81 @@
+"""The aggregate posterior against each latent law: what decides the quality of draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from t3vae.figures.labels import LAW_LABELS, model_label, used_laws
+from t3vae.figures.style import LAW_DASHES, Style, area_handle, law_handle, log_axis, panel_title
+
+__all__ = ["aggregate"]
+
+GREY = "#CFCFCF"
+
+
+def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
+    """Draw the densities in latent space on a logarithmic axis, one panel a model.
+
+    Args:
+        tables: ``aggregate.csv`` and ``latent_mismatch.csv``.
+        style: sizes, colours and models.
+    """
+    table, distances = tables["aggregate.csv"], tables["latent_mismatch.csv"]
+    models = [m for m in style.models if m in set(table["model"])]
+    laws = used_laws([law for law in table["latent"].unique() if law != "aggregate"])
+    rows, columns, wide = style.grid(len(models))
+    legend = [area_handle(GREY, LAW_LABELS["aggregate"]), *(law_handle(n, style) for n in laws)]
+    drawn, grid = style.panels(
+        rows, columns, 21.0, wide=wide, legend=legend, left=12.0, gap_x=11.0, gap_y=9.0
+    )
+    for i, axes in enumerate(grid.flat):
+        if i >= len(models):
+            axes.set_visible(False)
+            continue
+        part = table[table["model"] == models[i]]
+        base = part[part["latent"] == "aggregate"]
+        edges = np.append(base["left"].to_numpy(), base["right"].iloc[-1])
+        floor, top = _limits(base)
+        axes.stairs(base["density"], edges, fill=True, color=GREY, baseline=floor / 10)
+        for law in laws:
+            chosen = part[part["latent"] == law]
+            axes.plot(
+                0.5 * (chosen["left"] + chosen["right"]),
+                chosen["density"].where(chosen["density"] > 0),
+                color=style.colour(law),
+                linestyle=LAW_DASHES.get(law, "-"),
+            )
+        axes.set_yscale("log")
+        axes.set_ylim(floor, top)
+        log_axis(axes, "y")
+        axes.set_xlim(edges[0], edges[-1])
+        panel_title(axes, model_label(models[i]))
+        _distances(axes, distances[distances["model"] == models[i]], laws, style, wide)
+        if i % columns == 0:
+            axes.set_ylabel("density")
+        if i + columns >= len(models):
+            axes.set_xlabel("latent variable z")
+    return drawn
+
+
+def _limits(base: pd.DataFrame) -> tuple[float, float]:
+    positive = base.loc[base["density"] > 0, "density"]
+    return 0.5 * float(positive.min()), 60.0 * float(positive.max())
+
+
+def _distances(axes: Axes, rows: pd.DataFrame, laws: list[str], style: Style, wide: bool) -> None:
+    """Write the Kolmogorov-Smirnov distance of each law in its colour."""
+    place: dict[str, Any] = {"xycoords": "axes fraction", "va": "top"}
+    start, step = (0.01, 0.345) if wide else (0.18, 0.28)
+    if not wide:
+        axes.annotate("KS", (0.03, 0.97), color="#555555", **place)
+    for k, law in enumerate(laws):
+        values = rows.loc[rows["latent"] == law, "mean"]
+        if len(values):
+            text = f"{values.iloc[0]:.3f}"
+            axes.annotate(text, (start + step * k, 0.97), color=style.colour(law), **place)

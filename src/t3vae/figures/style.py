@@ -1,0 +1,305 @@
+"""One look for all figures: sizes in millimetres, Okabe-Ito colours, fixed metadata.
+
+Colours keep their meaning: in a figure with one panel a model, the colour says the latent
+law; in a figure with all models in a panel, the hue says the family and the lightness the
+variant. Truth and data are black or grey everywhere.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.colors as mcolors
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from t3vae.figures.labels import LAW_LABELS, model_label, stem
+from t3vae.figures.provenance import PNG_KEY
+from t3vae.files import atomic
+
+__all__ = [
+    "LAW_COLOURS",
+    "OKABE_ITO",
+    "Style",
+    "area_handle",
+    "law_handle",
+    "log_axis",
+    "model_handle",
+    "panel_title",
+    "save",
+]
+
+OKABE_ITO = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "yellow": "#F0E442",
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "purple": "#CC79A7",
+}
+
+LAW_COLOURS = {
+    "prior": OKABE_ITO["vermillion"],
+    "alternative": OKABE_ITO["sky"],
+    "fitted": OKABE_ITO["green"],
+    "truth": OKABE_ITO["black"],
+    "aggregate": "#8C8C8C",
+}
+LAW_MARKERS = {"prior": "o", "alternative": "s", "fitted": "D"}
+LAW_DASHES: dict[str, Any] = {"prior": "-", "alternative": (0, (3, 1)), "fitted": "-"}
+
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+
+
+@dataclass(frozen=True)
+class Style:
+    """Sizes and colours of one experiment's figures.
+
+    Attributes:
+        models: names of the models, in the order of the parameters.
+        palette: colours by name of a model or law that replace the default ones.
+        column_width_mm, page_width_mm: one column, and the full width for many models.
+        font_size: of all text, in points.
+        line_width: of curves, in points.
+        dpi: resolution of the PNG.
+    """
+
+    models: tuple[str, ...] = ()
+    palette: Mapping[str, str] = field(default_factory=dict)
+    column_width_mm: float = 85.0
+    page_width_mm: float = 180.0
+    font_size: float = 7.5
+    line_width: float = 1.2
+    dpi: int = 200
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Style:
+        """Return the style that the resolved configuration of a figure asks for."""
+        known = ("column_width_mm", "page_width_mm", "font_size", "line_width", "dpi")
+        chosen = {k: v for k, v in (config.get("style") or {}).items() if k in known}
+        models = tuple(config.get("models") or ())
+        return cls(models=models, palette=dict(config.get("palette") or {}), **chosen)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Set matplotlib's defaults, and only these, within a block."""
+        size = self.font_size
+        settings: Any = {
+            "font.family": "DejaVu Sans",
+            "font.size": size,
+            "axes.titlesize": size,
+            "axes.labelsize": size,
+            "xtick.labelsize": size,
+            "ytick.labelsize": size,
+            "legend.fontsize": size,
+            "axes.linewidth": 0.5,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.labelpad": 2.0,
+            "axes.titlepad": 2.5,
+            "axes.unicode_minus": True,
+            "xtick.major.width": 0.5,
+            "ytick.major.width": 0.5,
+            "xtick.minor.width": 0.35,
+            "ytick.minor.width": 0.35,
+            "xtick.major.size": 2.2,
+            "ytick.major.size": 2.2,
+            "xtick.minor.size": 1.2,
+            "ytick.minor.size": 1.2,
+            "xtick.major.pad": 1.8,
+            "ytick.major.pad": 1.8,
+            "lines.linewidth": self.line_width,
+            "lines.solid_capstyle": "butt",
+            "legend.frameon": False,
+            "legend.handlelength": 1.8,
+            "legend.handletextpad": 0.5,
+            "legend.columnspacing": 1.2,
+            "legend.borderpad": 0.1,
+            "legend.labelspacing": 0.3,
+            "pdf.fonttype": 42,
+            "savefig.dpi": self.dpi,
+        }
+        with mpl.rc_context():
+            defaults: Any = {k: v for k, v in mpl.rcParamsDefault.items() if k != "backend"}
+            mpl.rcParams.update(defaults)
+            mpl.rcParams.update(settings)
+            yield
+
+    def colour(self, name: str) -> str:
+        """Return the colour of a latent law, of the truth, or of a model."""
+        if name in self.palette:
+            return self.palette[name]
+        if name in LAW_COLOURS:
+            return LAW_COLOURS[name]
+        position, count = self._variant(name)
+        base = OKABE_ITO[stem(name)[2]]
+        return base if count == 1 else _shade(base, position / (count - 1))
+
+    def dashes(self, name: str) -> Any:
+        """Return the line style of a model: variants of one family differ."""
+        return _DASHES[self._variant(name)[0] % len(_DASHES)]
+
+    def _variant(self, name: str) -> tuple[int, int]:
+        hue = stem(name)[2]
+        same = [m for m in self.models if stem(m)[2] == hue]
+        return (same.index(name), len(same)) if name in same else (0, 1)
+
+    def panels(
+        self,
+        rows: int,
+        columns: int,
+        height: float,
+        *,
+        wide: bool = False,
+        legend: Sequence[tuple[Artist, str]] = (),
+        left: float = 11.0,
+        right: float = 2.0,
+        bottom: float = 8.5,
+        gap_x: float = 4.0,
+        gap_y: float = 7.0,
+    ) -> tuple[Figure, np.ndarray]:
+        """Return a figure and its axes [rows, columns], laid out in millimetres.
+
+        Margins and gaps grow with the size of the text; they are for 7.5 points.
+
+        Args:
+            rows, columns: number of panels.
+            height: height of one panel without its labels.
+            wide: full width instead of one column.
+            legend: handles and texts of a legend above the panels.
+            left, right, bottom: margins.
+            gap_x, gap_y: between panels; a title needs 4 of ``gap_y``.
+        """
+        unit = self.font_size / 7.5
+        width = self.page_width_mm if wide else self.column_width_mm
+        lines, across = self._legend_shape(legend, width)
+        top = unit * (4.5 + (3.6 * lines + 1.5 if lines else 0.0))
+        left, right, bottom, gap_x, gap_y = (
+            unit * value for value in (left, right, bottom, gap_x, gap_y)
+        )
+        total = top + rows * height + (rows - 1) * gap_y + bottom
+        drawn = Figure(figsize=(width / 25.4, total / 25.4))
+        FigureCanvasAgg(drawn)
+        across_panel = (width - left - right - (columns - 1) * gap_x) / columns
+        grid = np.empty((rows, columns), dtype=object)
+        for i in range(rows):
+            for j in range(columns):
+                x = left + j * (across_panel + gap_x)
+                y = total - top - height - i * (height + gap_y)
+                grid[i, j] = drawn.add_axes(
+                    (x / width, y / total, across_panel / width, height / total)
+                )
+        if lines:
+            drawn.legend(
+                [handle for handle, _ in legend],
+                [text for _, text in legend],
+                loc="upper center",
+                bbox_to_anchor=(0.5, 1.0 - 0.8 * unit / total),
+                borderaxespad=0.0,
+                ncols=across,
+            )
+        return drawn, grid
+
+    def _legend_shape(self, legend: Sequence[tuple[Artist, str]], width: float) -> tuple[int, int]:
+        """Return lines and columns of a legend, from a cautious guess of its widest text."""
+        if not legend:
+            return 0, 0
+        unit = self.font_size / 7.5
+        entry = unit * (8.5 + 1.45 * max(len(text) for _, text in legend))
+        across = max(1, min(len(legend), int((width - 2.0) / entry)))
+        lines = -(-len(legend) // across)
+        return lines, -(-len(legend) // lines)
+
+    def grid(self, count: int) -> tuple[int, int, bool]:
+        """Return rows, columns and width for small multiples, one panel a model."""
+        wide = count > 10
+        columns = 5 if wide else min(2, count)
+        return -(-count // columns), columns, wide
+
+
+def _shade(colour: str, position: float) -> str:
+    """Return a lighter (position 0) to darker (position 1) shade of a colour."""
+    hue, lightness, saturation = colorsys.rgb_to_hls(*mcolors.to_rgb(colour))
+    target = np.clip(lightness + 0.24 - 0.4 * position, 0.12, 0.72)
+    return mcolors.to_hex(colorsys.hls_to_rgb(hue, float(target), saturation))
+
+
+def law_handle(law: str, style: Style) -> tuple[Artist, str]:
+    """Return the legend entry of a latent law drawn as a line."""
+    line = Line2D([], [], color=style.colour(law), linestyle=LAW_DASHES.get(law, "-"))
+    return line, LAW_LABELS.get(law, law)
+
+
+def area_handle(colour: str, text: str) -> tuple[Artist, str]:
+    """Return the legend entry of a filled area."""
+    return Patch(facecolor=colour, linewidth=0), text
+
+
+def model_handle(model: str, style: Style) -> tuple[Artist, str]:
+    """Return the legend entry of a model drawn as a line."""
+    line = Line2D([], [], color=style.colour(model), linestyle=style.dashes(model))
+    return line, model_label(model)
+
+
+def panel_title(axes: Axes, text: str) -> None:
+    """Write the name of a panel above it, flush left."""
+    axes.set_title(text, loc="left")
+
+
+def log_axis(axes: Axes, which: str, *, dense: bool = False) -> None:
+    """Make an axis logarithmic with few, readable labels.
+
+    Args:
+        axes: the panel.
+        which: ``x`` or ``y``.
+        dense: also label 2 and 5 times a power (for an axis of one or two decades).
+    """
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
+    decades = np.log10(high / low)
+    if dense or decades < 1.7:
+        axis.set_major_locator(
+            LogLocator(subs=(1.0, 2.0, 5.0) if decades > 0.6 else (1, 2, 3, 5, 7))
+        )
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+    else:
+        axis.set_major_locator(LogLocator(numticks=6 if decades > 4.5 else 9))
+    axis.set_minor_locator(LogLocator(subs=(2, 3, 4, 5, 6, 7, 8, 9), numticks=100))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def save(
+    drawn: Figure, paths: Mapping[str, Path], provenance: Mapping[str, Any], style: Style
+) -> None:
+    """Write a figure as PDF and PNG, without dates, with what made it in the metadata.
+
+    Args:
+        drawn: the figure.
+        paths: path for each ending, ``pdf`` and ``png``.
+        provenance: JSON-able; see :func:`t3vae.figures.provenance.read_provenance`.
+        style: for the resolution.
+    """
+    text = json.dumps(provenance, sort_keys=True, separators=(",", ":"))
+    metadata: dict[str, dict[str, Any]] = {
+        "pdf": {"Creator": None, "Producer": None, "CreationDate": None, "Keywords": text},
+        "png": {"Software": None, PNG_KEY: text},
+    }
+    for ending, path in paths.items():
+        with atomic(path) as temporary:
+            drawn.savefig(temporary, format=ending, metadata=metadata[ending], dpi=style.dpi)

@@ -1,0 +1,77 @@
+"""Metrics: functions of arrays, each with its protocol.
+
+A metric compares draws with a reference and returns entries: plain dictionaries with
+``name``, ``group``, ``value``, ``n``, ``protocol`` and, where they exist, ``p_value``,
+``null_sd``, ``se``, ``ci_low``, ``ci_high``. What cannot be computed has value None and a
+``reason``. Modules are imported when their metric is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from t3vae.errors import MetricError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t3vae.metrics.reference import Draws, Reference
+
+__all__ = ["FROM_MODEL", "REGISTRY", "evaluate"]
+
+REGISTRY = {
+    "mmd_linear": "t3vae.metrics.two_sample:linear_entries",
+    "mmd": "t3vae.metrics.two_sample:unbiased_entries",
+    "ks": "t3vae.metrics.goodness:kolmogorov_smirnov_entries",
+    "anderson_darling": "t3vae.metrics.goodness:anderson_darling_entries",
+    "ksd": "t3vae.metrics.stein:discrepancy_entries",
+    "tail_mass_ratio": "t3vae.metrics.tail:mass_ratio_entries",
+    "tail_quantile_error": "t3vae.metrics.tail:quantile_entries",
+    "hill": "t3vae.metrics.hill:path_entries",
+    "expected_shortfall": "t3vae.metrics.tail:shortfall_entries",
+    "log_likelihood": "t3vae.metrics.likelihood:likelihood_entries",
+    "reconstruction_error": "t3vae.metrics.likelihood:reconstruction_entries",
+}
+
+#: Metrics whose draws are made by the model on test points, once and not for each latent law.
+FROM_MODEL = ("log_likelihood", "reconstruction_error")
+
+
+def evaluate(
+    name: str,
+    draws: Draws | np.ndarray,
+    reference: Reference,
+    options: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> list[dict[str, Any]]:
+    """Return the entries of one metric.
+
+    Args:
+        name: a name of :data:`REGISTRY`.
+        draws: generated points ``[N, d]``; for ``log_likelihood`` the logarithms of the
+            importance weights ``[K, B]``, for ``reconstruction_error`` the reconstructions
+            ``[R, d]``.
+        reference: test points and, where it is known, their law.
+        options: the evaluation block: shared options at its top, then one mapping a metric.
+        rng: generator of this metric.
+
+    Raises:
+        MetricError: no such metric, or arrays that do not fit each other.
+    """
+    from t3vae.metrics.reference import Draws, options_of
+
+    if name not in REGISTRY:
+        raise MetricError(f"metric {name!r}: no such metric. Known metrics: {', '.join(REGISTRY)}.")
+    module, _, function = REGISTRY[name].partition(":")
+    sample = draws if isinstance(draws, Draws) else Draws(draws)
+    if name != "log_likelihood" and sample.points.shape[1:] != reference.points.shape[1:]:
+        raise MetricError(
+            f"metric {name!r}: draws have shape {sample.points.shape}, "
+            f"test points {reference.points.shape}; the columns must agree."
+        )
+    entries: list[dict[str, Any]] = getattr(import_module(module), function)(
+        sample, reference, options_of(name, options), rng
+    )
+    return entries

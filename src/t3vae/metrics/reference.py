@@ -1,0 +1,184 @@
+"""What metrics receive and return: draws, the reference, options and entries.
+
+Draws and reference keep what several metrics need (sorted columns, tails, values of the
+exact distribution function), so that it is computed once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from t3vae.errors import MetricError
+
+__all__ = ["DEFAULTS", "Draws", "Law", "Reference", "entry", "options_of", "subsample"]
+
+Array = NDArray[np.floating[Any]]
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "mmd_linear": {"points": 100_000, "permutations": 999, "null_law": "sign_flip"},
+    "mmd": {"points": 2000, "permutations": 199, "bandwidth_points": 1000},
+    "ks": {},
+    "anderson_darling": {},
+    "ksd": {"points": 2000, "c": 1.0, "beta": -0.5},
+    "tail_mass_ratio": {},
+    "tail_quantile_error": {"levels": [1e-5, 1e-4, 1e-3, 1e-2]},
+    "hill": {"fraction": 0.01, "steps": 8},
+    "expected_shortfall": {"levels": [1e-3, 1e-2]},
+    "log_likelihood": {"points": 1000, "samples": 1000},
+    "reconstruction_error": {},
+}
+SHARED: dict[str, Any] = {"threshold": 6.0, "confidence": 0.95}
+
+
+class Law(Protocol):
+    """The exact law of the test data, where it is known."""
+
+    dim: int
+
+    def log_prob(self, x: ArrayLike) -> Array:
+        """Log density of points ``[N, d]``."""
+
+    def score(self, x: ArrayLike) -> Array:
+        """Gradient of the log density ``[N, d]``."""
+
+    def tail_probability(self, threshold: float) -> Mapping[str, float]:
+        """Mass of ``left_tail`` and ``right_tail``."""
+
+    def tail_quantile(self, view: str, p: float) -> float:
+        """Point beyond which a view (``left_tail``, ``right_tail``, ``norm``) has mass p."""
+
+    def tail_mean(self, view: str, p: float) -> float:
+        """Mean of a view beyond its ``tail_quantile``."""
+
+
+class Draws:
+    """Points ``[N, d]`` and what is computed from them once.
+
+    Raises:
+        MetricError: not two-dimensional, empty, or with values that are not finite.
+    """
+
+    def __init__(self, points: ArrayLike, *, finite: bool = True) -> None:
+        array = np.asarray(points)
+        if array.ndim != 2 or len(array) == 0 or array.dtype.kind != "f":
+            raise MetricError(
+                f"points have shape {array.shape} and type {array.dtype}: "
+                "must be a floating-point array [N, d] with N >= 1."
+            )
+        if finite and not np.isfinite(array).all():
+            raise MetricError("points hold values that are infinite or not numbers.")
+        self.points: Array = array
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return int(self.points.shape[1])
+
+    @cached_property
+    def sorted_columns(self) -> Array:
+        """Each column in ascending order ``[d, N]``."""
+        return np.sort(np.asarray(self.points).T.copy(), axis=1)
+
+    @cached_property
+    def norms(self) -> Array:
+        """Euclidean norms in ascending order ``[N]``, d >= 2."""
+        return np.sort(np.sqrt(np.square(self.points, dtype=np.float64).sum(1)))
+
+    def views(self) -> tuple[str, ...]:
+        """Scalar views of the tails: both sides in one dimension, else the norm."""
+        return ("left_tail", "right_tail") if self.dim == 1 else ("norm",)
+
+    def upper(self, view: str, count: int) -> Array:
+        """Return the ``count`` largest values of a view, in descending order, float64."""
+        if view == "norm":
+            ordered = self.norms[::-1]
+        elif view == "right_tail":
+            ordered = self.sorted_columns[0, ::-1]
+        else:
+            return -self.sorted_columns[0, :count].astype(np.float64)
+        return ordered[:count].astype(np.float64)
+
+    def tails(self, threshold: float) -> dict[str, Array]:
+        """Return the points of both tails.
+
+        One dimension: x < -threshold and x > threshold. Otherwise |x| > threshold, split by
+        the sign of the first column.
+        """
+        first = self.points[:, 0]
+        if self.dim == 1:
+            left, right = first < -threshold, first > threshold
+        else:
+            far = np.square(self.points, dtype=np.float64).sum(1) > threshold * threshold
+            left, right = far & (first < 0), far & (first >= 0)
+        return {"left_tail": self.points[left], "right_tail": self.points[right]}
+
+    def distribution_values(self, law: Any) -> tuple[Array, Array]:
+        """Return F and 1 - F of the sorted first column, each accurate where it is small."""
+        cached = self.__dict__.get("_distribution")
+        if cached is None or cached[0] is not law:
+            x = self.sorted_columns[0].astype(np.float64)
+            middle = int(np.searchsorted(x, float(law.quantile(0.5))))
+            low, high = law.cdf(x[:middle]), law.sf(x[middle:])
+            values = np.concatenate([low, 1 - high]), np.concatenate([1 - low, high])
+            cached = self.__dict__["_distribution"] = (law, values)
+        return cached[1]  # type: ignore[no-any-return]
+
+
+class Reference(Draws):
+    """Test points ``[N, d]`` with their exact law, or None where it is not known."""
+
+    def __init__(self, points: ArrayLike, law: Any | None = None) -> None:
+        super().__init__(points)
+        self.law: Any | None = law
+
+
+def options_of(name: str, block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of one metric: defaults, shared options, its own.
+
+    Example:
+        >>> options_of("ksd", {"ksd": {"points": 10}})["points"]
+        10
+    """
+    shared = {key: block.get(key, value) for key, value in SHARED.items()}
+    return {**shared, **DEFAULTS[name], **(block.get(name) or {})}
+
+
+def subsample(points: Array, count: int, rng: np.random.Generator) -> Array:
+    """Return ``count`` rows drawn without replacement, or all rows where there are fewer."""
+    if count >= len(points):
+        return rng.permutation(points)
+    return points[rng.choice(len(points), count, replace=False)]
+
+
+def entry(
+    name: str, group: str, value: float | None, n: int, protocol: str, **more: Any
+) -> dict[str, Any]:
+    """Return one entry; a value that is not finite becomes None with a reason.
+
+    Example:
+        >>> entry("ks", "all", 0.5, 10, "exact law")["value"]
+        0.5
+    """
+    record: dict[str, Any] = {
+        "name": name,
+        "group": group,
+        "n": int(n),
+        "protocol": protocol,
+    }
+    numbers = {"value": value, **more}
+    for key, number in numbers.items():
+        if isinstance(number, float | np.floating):
+            numbers[key] = float(number) if math.isfinite(number) else None
+    record.update({k: v for k, v in numbers.items() if k == "value" or v is not None})
+    if record["value"] is None and "reason" not in record:
+        record["reason"] = "not a finite number"
+    return record

@@ -1,0 +1,225 @@
+"""What seeds say together: means with t intervals, paired differences, adjusted p-values.
+
+The unit of replication is the training seed. One run's p-value speaks of that run alone;
+several are combined by a rule that allows for their dependence (all runs share the test
+data), and all p-values of one table are adjusted for their number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from t3vae.errors import MetricError
+
+__all__ = ["combine_p_values", "holm", "paired", "summarise", "t_interval"]
+
+Entry = Mapping[str, Any]
+Key = tuple[str, str | None, str]
+
+
+def t_interval(
+    values: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float | None, float | None, float | None]:
+    """Return mean, standard deviation and Student t interval of the mean.
+
+    mean +- t_{K-1} sd / sqrt(K); with a single value the last three are None.
+
+    Args:
+        values: one value a seed, at least one.
+        confidence: coverage of the interval.
+
+    Example:
+        >>> [round(float(v), 3) for v in t_interval([1.0, 2.0, 3.0])]
+        [2.0, 1.0, -0.484, 4.484]
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    mean = float(numbers.mean())
+    if len(numbers) < 2:
+        return mean, None, None, None
+    sd = float(numbers.std(ddof=1))
+    factor = float(special.stdtrit(len(numbers) - 1, 0.5 + confidence / 2))
+    half = factor * sd / math.sqrt(len(numbers))
+    return mean, sd, mean - half, mean + half
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return Holm's adjusted p-values (Scand. J. Statist. 6, 1979); None stays None.
+
+    The i-th smallest of m is multiplied by m - i + 1, then made monotone and cut at 1.
+
+    Args:
+        p_values: p-values of one family.
+
+    Example:
+        >>> holm([0.01, None, 0.04, 0.03])
+        [0.03, None, 0.06, 0.06]
+    """
+    known = [(p, index) for index, p in enumerate(p_values) if p is not None]
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, index) in enumerate(sorted(known)):
+        largest = max(largest, min(1.0, p * (len(known) - rank)))
+        adjusted[index] = largest
+    return adjusted
+
+
+def combine_p_values(p_values: Sequence[float]) -> float:
+    """Return one p-value from K, valid whatever their dependence.
+
+    Rueger's rule at the lower median: min(1, p_(k) K / k) with k = ceil(K / 2) (Metrika 25, 1978).
+
+    Args:
+        p_values: at least one p-value of the same hypothesis.
+
+    Example:
+        >>> combine_p_values([0.01, 0.02, 0.9])
+        0.03
+    """
+    ordered = sorted(p_values)
+    k = (len(ordered) + 1) // 2
+    return min(1.0, ordered[k - 1] * len(ordered) / k)
+
+
+def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[str, Any]]:
+    """Return one row for each model, metric, latent law and group, over seeds.
+
+    Args:
+        entries: entries of all runs of one table, each with ``model`` and ``seed``.
+        confidence: coverage of the intervals.
+
+    Returns:
+        Rows with ``model``, ``metric``, ``latent``, ``group``, ``mean``, ``sd``, ``ci_low``,
+        ``ci_high``, ``seeds`` (number of values), ``missing`` (number of seeds without one)
+        and its ``reason``, ``n`` (smallest number of points), ``p_value_median``,
+        ``p_value_combined`` (:func:`combine_p_values`), ``p_value_holm`` (Holm over all rows).
+
+    Raises:
+        MetricError: two entries of one seed for the same row.
+
+    Example:
+        >>> both = [{"model": "vae", "seed": s, "name": "ks", "latent": "prior", "group": "all",
+        ...          "value": v, "n": 10} for s, v in enumerate([0.1, 0.3])]
+        >>> round(summarise(both)[0]["mean"], 12)
+        0.2
+    """
+    rows = []
+    for (model, key), seeds in _by_model(entries).items():
+        found = [e for _, e in sorted(seeds.items()) if e.get("value") is not None]
+        absent = [e for e in seeds.values() if e.get("value") is None]
+        mean, sd, low, high = (
+            t_interval([e["value"] for e in found], confidence) if found else (None,) * 4
+        )
+        p_values = [e["p_value"] for e in found if e.get("p_value") is not None]
+        rows.append(
+            {
+                "model": model,
+                **_named(key),
+                "mean": mean,
+                "sd": sd,
+                "ci_low": low,
+                "ci_high": high,
+                "seeds": len(found),
+                "missing": len(absent),
+                "reason": "; ".join(dict.fromkeys(e.get("reason", "") for e in absent)) or None,
+                "n": min((e["n"] for e in found if "n" in e), default=None),
+                "p_value_median": float(np.median(p_values)) if p_values else None,
+                "p_value_combined": combine_p_values(p_values) if p_values else None,
+            }
+        )
+    for row, p in zip(rows, holm([row["p_value_combined"] for row in rows]), strict=True):
+        row["p_value_holm"] = p
+    return rows
+
+
+def paired(
+    entries: Iterable[Entry], control: str, confidence: float = 0.95
+) -> list[dict[str, Any]]:
+    """Return the difference of each model to a control, paired by seed.
+
+    Args:
+        entries: as in :func:`summarise`.
+        control: name of the model that the others are compared with.
+        confidence: coverage of the intervals.
+
+    Returns:
+        Rows with ``model``, ``control``, ``metric``, ``latent``, ``group``, ``difference``
+        (mean of model minus control), ``sd``, ``ci_low``, ``ci_high``, ``seeds`` (pairs),
+        ``p_value`` (paired t test) and ``p_value_holm`` (Holm over all rows). Values that
+        the models share (those of the true sample) give no row.
+
+    Raises:
+        MetricError: two entries of one seed for the same row.
+
+    Example:
+        >>> four = [{"model": m, "seed": s, "name": "ks", "latent": "prior", "group": "all",
+        ...          "value": v} for m, s, v in
+        ...         [("vae", 0, 0.1), ("vae", 1, 0.2), ("t", 0, 0.2), ("t", 1, 0.4)]]
+        >>> round(paired(four, "vae")[0]["difference"], 12)
+        0.15
+    """
+    table = _by_model(entries)
+    rows = []
+    for (model, key), seeds in table.items():
+        if model == control or (control, key) not in table:
+            continue
+        other = table[control, key]
+        pairs = [
+            (seeds[seed]["value"], other[seed]["value"])
+            for seed in sorted(seeds.keys() & other.keys(), key=str)
+            if seeds[seed].get("value") is not None and other[seed].get("value") is not None
+        ]
+        if not pairs or _of_truth(key):
+            continue
+        gaps = [ours - theirs for ours, theirs in pairs]
+        difference, sd, low, high = t_interval(gaps, confidence)
+        rows.append(
+            {
+                "model": model,
+                "control": control,
+                **_named(key),
+                "difference": difference,
+                "sd": sd,
+                "ci_low": low,
+                "ci_high": high,
+                "seeds": len(gaps),
+                "p_value": _paired_p_value(difference, sd, len(gaps)),
+            }
+        )
+    for row, p in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
+        row["p_value_holm"] = p
+    return rows
+
+
+def _by_model(entries: Iterable[Entry]) -> dict[tuple[str, Key], dict[Any, Entry]]:
+    table: dict[tuple[str, Key], dict[Any, Entry]] = {}
+    for entry in entries:
+        key = (entry["name"], entry.get("latent"), entry.get("group", "all"))
+        seeds = table.setdefault((entry["model"], key), {})
+        if entry["seed"] in seeds:
+            raise MetricError(
+                f"{entry['model']} seed {entry['seed']}: two values of {key}. "
+                "Run `t3vae evaluate` again."
+            )
+        seeds[entry["seed"]] = entry
+    return table
+
+
+def _named(key: Key) -> dict[str, Any]:
+    return dict(zip(("metric", "latent", "group"), key, strict=True))
+
+
+def _of_truth(key: Key) -> bool:
+    return key[0].endswith(("_reference", "_true"))
+
+
+def _paired_p_value(difference: float, sd: float | None, count: int) -> float | None:
+    if sd is None:
+        return None
+    if sd == 0:
+        return 1.0 if difference == 0 else 0.0
+    return float(2 * special.stdtr(count - 1, -abs(difference) / (sd / math.sqrt(count))))

@@ -1,0 +1,176 @@
+"""Reading and checking params.yaml; every problem is reported, each on one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from t3vae.checks import cross_check
+from t3vae.config import Parameters
+from t3vae.errors import ConfigError
+from t3vae.imported import check_imported
+from t3vae.problems import Path_, Problem, dotted, shown, validation_problems
+from t3vae.yaml_reader import UNKNOWN, Document, Trap, read, scalar
+
+__all__ = ["UNDER_DVC", "ConfigError", "Parameters", "describe", "json_schema", "load"]
+
+UNDER_DVC = "under_dvc"
+"""Override that says a DVC stage runs the workflow; no other override may go with it."""
+
+_MOST_PROBLEMS = 100
+
+
+def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Parameters:
+    """Read a file of parameters, apply overrides and check everything.
+
+    Args:
+        path: the file, usually ``params.yaml``.
+        overrides: values that replace those of the file, as ``snakemake --config`` gives
+            them: nested mappings are merged, lists and values replaced, text that looks
+            like a number is read as one.
+
+    Raises:
+        ConfigError: anything is wrong; ``problems`` holds one line per problem.
+
+    Example:
+        >>> load("params.yaml", {"suite": "smoke"}).suite  # doctest: +SKIP
+        'smoke'
+    """
+    name = _display(path)
+    document = read(Path(path), name)
+    values = document.values
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name}:1: must be a block of keys, such as `suite: demo`.")
+    problems = [
+        Problem(where, text, message, line) for where, line, text, message in document.problems
+    ]
+    overridden: set[Path_] = set()
+    try:
+        problems += _override(values, dict(overrides or {}), overridden)
+    except RecursionError:
+        raise ConfigError("--config: a block that holds itself. Write the values out.") from None
+    problems += check_imported(values, Path(path).parent)
+    params = None
+    try:
+        params = Parameters.model_validate(values)
+    except ValidationError as error:
+        problems += validation_problems(error, values, Parameters)
+    problems += cross_check(values)
+    if params is None or problems:
+        raise ConfigError(_texts(problems, document, overridden, name))
+    return params
+
+
+def describe() -> str:
+    """List every parameter with its meaning, range and default, one a line."""
+    from t3vae.reference_page import rows
+
+    listed = [(row.key, row.allowed, row.default, row.description) for row in rows()]
+    widths = [max(len(row[i]) for row in listed) for i in range(3)]
+    return "\n".join(
+        "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]])
+        for row in listed
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of params.yaml, for editors and other tools."""
+    return Parameters.model_json_schema()
+
+
+def _display(path: Path | str) -> str:
+    """Name the file as the user would: relative to the working folder where it lies below."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:
+        return str(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _override(
+    values: dict[str, Any], overrides: dict[str, Any], overridden: set[Path_]
+) -> list[Problem]:
+    """Merge overrides into the values; note the paths that they set."""
+    under_dvc = overrides.pop(UNDER_DVC, False)
+    if str(under_dvc).lower() in ("", "0", "false", "none"):
+        _merge(values, overrides, (), overridden)
+        return []
+    if str(under_dvc).lower() not in ("1", "true"):
+        overridden.add((UNDER_DVC,))
+        return [Problem((UNDER_DVC,), shown(under_dvc), "must be 1 or 0. Try 1.")]
+    problems = []
+    for key, value in overrides.items():
+        overridden.add((str(key),))
+        message = (
+            "not allowed under DVC, because the results would be locked under the numbers of "
+            f"params.yaml. Change params.yaml, or use `dvc exp run -S {key}=...`."
+        )
+        problems.append(Problem((str(key),), shown(value), message))
+    return problems
+
+
+def _merge(
+    values: dict[str, Any],
+    overrides: Mapping[Any, Any],
+    path: Path_,
+    overridden: set[Path_],
+) -> None:
+    for key, value in overrides.items():
+        key = str(key)
+        here = (*path, key)
+        if isinstance(value, Mapping) and isinstance(values.get(key), dict):
+            _merge(values[key], value, here, overridden)
+        else:
+            values[key] = _parsed(value)
+            overridden.add(here)
+
+
+def _parsed(value: Any) -> Any:
+    """Read text from the command line as the number, list or block that it stands for."""
+    if isinstance(value, str):
+        result = scalar(value)
+        if isinstance(result, Trap):
+            return value if result.value is UNKNOWN else result.value
+        return result
+    if isinstance(value, Mapping):
+        return {str(key): _parsed(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_parsed(item) for item in value]
+    return value
+
+
+def _texts(
+    problems: list[Problem], document: Document, overridden: set[Path_], name: str
+) -> list[str]:
+    """Write the problems in the order of the file, those of the command line first."""
+
+    def line(problem: Problem) -> int:
+        if problem.line is not None:
+            return problem.line
+        path = problem.path
+        if any(path[: len(prefix)] == prefix for prefix in overridden):
+            return 0
+        while path and path not in document.lines:
+            path = path[:-1]
+        return document.lines.get(path, 1)
+
+    placed = sorted({(line(problem), *_text(problem)) for problem in problems})
+    texts = [f"{f'{name}:{line}' if line else '--config'}: {text}" for line, _, text in placed]
+    if len(texts) > _MOST_PROBLEMS:
+        texts[_MOST_PROBLEMS:] = [f"{name}: and {len(texts) - _MOST_PROBLEMS} more problems."]
+    return texts
+
+
+def _text(problem: Problem) -> tuple[str, str]:
+    where = dotted(problem.path)
+    value = "" if problem.value is None else f" = {problem.value}"
+    if not where:
+        return (
+            where,
+            f"{problem.value}: {problem.message}" if value else problem.message,
+        )
+    return where, f"{where}{value}: {problem.message}"

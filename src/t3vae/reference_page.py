@@ -1,0 +1,122 @@
+"""The reference page of params.yaml, written from the typed declarations.
+
+``python -m t3vae.reference_page > docs/parameters.md`` writes it anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from t3vae.config import DATA_FIGURES, LATENTS, THEORY_FIGURES, Parameters
+from t3vae.declarations import allowed, plain, variants
+from t3vae.metric_options import METRICS
+
+__all__ = ["Row", "page", "rows"]
+
+
+class Row(NamedTuple):
+    """One parameter."""
+
+    key: str
+    allowed: str
+    default: str
+    description: str
+
+
+def rows(root: type[BaseModel] = Parameters, prefix: str = "") -> Iterator[Row]:
+    """Yield every parameter below a block.
+
+    ``<name>`` stands for a name of one's own, ``[]`` for an entry of a list, and
+    ``(family: vae)`` or the like says which kind of block a key belongs to.
+    """
+    for name, info in root.model_fields.items():
+        key = f"{prefix}{name}"
+        yield Row(
+            key,
+            allowed(info.annotation, info.metadata),
+            _default(info),
+            info.description or "",
+        )
+        yield from _inner(info.annotation, key)
+
+
+def _inner(annotation: Any, key: str) -> Iterator[Row]:
+    annotation = plain(annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is dict:
+        yield from _inner(arguments[1], f"{key}.<name>")
+    elif origin is list:
+        yield from _inner(arguments[0], f"{key}[]")
+    elif variants(annotation):
+        for block in variants(annotation):
+            tag = next(name for name in ("family", "source") if name in block.model_fields)
+            kinds = get_args(plain(block.model_fields[tag].annotation))
+            kind = kinds[0] if kinds else "package.module:Class"
+            yield from rows(block, f"{key} ({tag}: {kind}).")
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from rows(annotation, f"{key}.")
+
+
+def _default(info: Any) -> str:
+    if info.default is PydanticUndefined:
+        return "required"
+    if isinstance(info.default, BaseModel):
+        return "the defaults below" if type(info.default).model_fields else "{}"
+    return json.dumps(info.default)
+
+
+def page() -> str:
+    """Return docs/parameters.md."""
+    lines = [_INTRODUCTION]
+    section = ""
+    for row in rows():
+        top = row.key.split(".")[0].split(" ")[0]
+        if top != section:
+            section = top
+            lines += [f"\n## {top}", "", "| key | allowed | default | meaning |"]
+            lines += ["| --- | --- | --- | --- |"]
+        cells = (f"`{row.key}`", row.allowed, f"`{row.default}`", row.description)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines += [
+        "\n## Words",
+        "",
+        f"* Latent laws: {_list(LATENTS)}.",
+        f"* Metrics: {_list(METRICS)}.",
+        f"* Figures of a data set with one column: {_list(_figures(1))}.",
+        f"* Figures of a data set with two columns: {_list(_figures(2))}.",
+        f"* Figures of the source `constants`: {_list(THEORY_FIGURES)}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _figures(dimension: int) -> list[str]:
+    return [name for name, dimensions in DATA_FIGURES.items() if dimension in dimensions]
+
+
+def _list(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+_INTRODUCTION = """# Parameters
+
+Every number that can change a result stands in `params.yaml`. This page is written from the
+declarations that check the file (`python -m t3vae.reference_page > docs/parameters.md`).
+
+* `t3vae params` lists the same on the terminal; `t3vae params --json` prints the checked values.
+* All problems of a file are reported at once, each with its line, and nothing runs.
+* Names of data sets, models and the like are lower-case letters, digits and underscores.
+* Numbers with an exponent are written with a point and a sign, as in `1.0e-4`: YAML readers
+  disagree about `1e-4`, `on`, `010` and `1:30`, so these are refused with the way to write them.
+* `snakemake --config suite=paper` replaces a value for one run;
+  `--config 'models={t3vae_nu9: {nu: 8.0}}'` replaces one inside a block.
+* `family` may be an import path `package.module:Class` of a class of your own; its nested pydantic
+  class `Config` declares the parameters."""
+
+if __name__ == "__main__":
+    print(page(), end="")

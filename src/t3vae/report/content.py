@@ -1,0 +1,225 @@
+"""Content of the page: for each experiment its runs, figures, statements and tables."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from t3vae import layout
+from t3vae.errors import DataError
+from t3vae.figures import caption
+from t3vae.figures.labels import LAW_LABELS, LAW_SHORT, LAWS, model_label
+from t3vae.files import read_json
+from t3vae.report.verdict import verdict
+from t3vae.tables.files import read_table
+from t3vae.tables.headlines import HEADLINES, select
+
+__all__ = ["experiment", "number"]
+
+Cells = list[list[str]]
+
+
+def experiment(root: Path, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that the page shows of one experiment.
+
+    Args:
+        root: folder of the contract paths.
+        name: name of the experiment.
+        config: its part of the resolved configuration: dataset, models, seeds, figures, metrics.
+
+    Raises:
+        DataError: a table or figure is missing.
+    """
+    provenance = read_json(layout.under(root, layout.table(name, "provenance.json")))
+    shown = {
+        "name": name,
+        "dataset": config["dataset"],
+        "seeds": ", ".join(str(seed) for seed in config.get("seeds") or ()),
+        "figures": [_figure(root, name, figure) for figure in config["figures"]],
+        "provenance": provenance["provenance"],
+        "versions": provenance.get("versions", []),
+        "models": [],
+        "verdict": [],
+        "headline": None,
+        "paired": None,
+        "metrics": None,
+        "missing": None,
+    }
+    if config.get("models"):
+        tables = {
+            table: read_table(layout.under(root, layout.table(name, f"{table}.csv")))
+            for table in ("metrics", "paired", "missing", "runs", "latent_mismatch")
+        }
+        shown["models"] = _models(config["models"], tables["runs"])
+        shown["verdict"] = verdict(tables["metrics"], tables["latent_mismatch"])
+        shown["headline"] = _headline(tables["metrics"], list(config["models"]))
+        shown["metrics"] = _long(tables["metrics"], _METRIC_COLUMNS)
+        shown["paired"] = _long(tables["paired"], _PAIRED_COLUMNS)
+        shown["missing"] = _long(tables["missing"], _MISSING_COLUMNS)
+    return shown
+
+
+def _figure(root: Path, name: str, figure: str) -> dict[str, str]:
+    path = layout.under(root, layout.figure(name, figure, "png"))
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path}: no such figure. Run `t3vae figure --experiment {name} --name {figure}` first."
+        ) from error
+    width = int.from_bytes(content[16:20], "big")
+    height = int.from_bytes(content[20:24], "big")
+    return {
+        "name": figure,
+        "caption": caption(figure),
+        "data": base64.b64encode(content).decode("ascii"),
+        "width": str(width),
+        "height": str(height),
+        "path": layout.figure(name, figure, "pdf"),
+    }
+
+
+def _models(models: Mapping[str, Mapping[str, Any]], runs: pd.DataFrame) -> Cells:
+    rows = []
+    for name, parameters in models.items():
+        settings = [
+            f"{key} = {_plain(value)}"
+            for key, value in parameters.items()
+            if key != "family" and value is not None
+        ]
+        own = runs[runs["model"] == name]
+        rows.append(
+            [
+                model_label(name),
+                name,
+                str(parameters.get("family", "")),
+                ", ".join(settings) or "–",
+                _span(own["epochs"]),
+                _span(own["best_epoch"]),
+            ]
+        )
+    return rows
+
+
+def _headline(metrics: pd.DataFrame, models: Iterable[str]) -> dict[str, Any]:
+    """Return the headline table: one row a model and law, one column a headline."""
+    chosen = [(h, rows) for h in HEADLINES if len(rows := select(metrics, h))]
+    laws = [law for law in LAWS if law in set(metrics["latent"].dropna())]
+    body = []
+    for model in models:
+        for law in laws:
+            found = [rows[(rows["model"] == model) & (rows["latent"] == law)] for _, rows in chosen]
+            if any(len(rows) for rows in found):
+                cells = [_estimate(rows.iloc[0]) if len(rows) else "–" for rows in found]
+                body.append([model_label(model), LAW_SHORT.get(law, law), *cells])
+    ideals = [rows["ideal"].dropna() for _, rows in chosen]
+    if any(len(values) for values in ideals):
+        texts = [number(values.iloc[0]) if len(values) else "–" for values in ideals]
+        body.append(["true law", "", *texts])
+    return {"head": ["model", "latent law", *(h.label for h, _ in chosen)], "rows": body}
+
+
+def _estimate(row: pd.Series) -> str:
+    if pd.isna(row["mean"]):
+        reason = row.get("reason")
+        return f"no value: {reason}" if isinstance(reason, str) else "no value"
+    text = number(row["mean"])
+    if not pd.isna(row["ci_low"]):
+        text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
+    if row.get("missing"):
+        text += f" ({int(row['missing'])} of {int(row['missing'] + row['seeds'])} seeds missing)"
+    return text
+
+
+_METRIC_COLUMNS = {
+    "model": "model",
+    "metric": "metric",
+    "latent": "latent law",
+    "group": "group",
+    "mean": "mean",
+    "sd": "sd",
+    "ci_low": "95 % low",
+    "ci_high": "95 % high",
+    "seeds": "seeds",
+    "n": "points",
+    "p_value_median": "p, median",
+    "p_value_combined": "p, combined",
+    "p_value_holm": "p, Holm",
+    "reason": "missing because",
+}
+_PAIRED_COLUMNS = {
+    "model": "model",
+    "control": "minus",
+    "metric": "metric",
+    "latent": "latent law",
+    "group": "group",
+    "difference": "mean difference",
+    "sd": "sd",
+    "ci_low": "95 % low",
+    "ci_high": "95 % high",
+    "seeds": "seeds",
+    "p_value": "p",
+    "p_value_holm": "p, Holm",
+}
+_MISSING_COLUMNS = {
+    "model": "model",
+    "seed": "seed",
+    "metric": "metric",
+    "latent": "latent law",
+    "group": "group",
+    "reason": "reason",
+}
+
+
+def _long(table: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return a whole table as text, or None if it is empty."""
+    known = [name for name in columns if name in table.columns]
+    if table.empty:
+        return None
+    rows = [
+        [_cell(name, value) for name, value in zip(known, row, strict=True)]
+        for row in table[known].itertuples(index=False, name=None)
+    ]
+    return {"head": [columns[name] for name in known], "rows": rows}
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return ""
+    if column in ("model", "control"):
+        return model_label(str(value))
+    if column == "latent":
+        return LAW_LABELS.get(str(value), str(value))
+    if column in ("seeds", "seed", "n"):
+        return str(int(value))
+    return value if isinstance(value, str) else number(float(value))
+
+
+def number(value: float) -> str:
+    """Return a number with four significant digits, without a needless exponent.
+
+    Example:
+        >>> number(0.0123456), number(12345.6), number(1.0e-7)
+        ('0.01235', '12350', '1.00e-07')
+    """
+    if value == 0:
+        return "0"
+    if 1e-4 <= abs(value) < 1e6:
+        return f"{float(f'{value:.4g}'):.10g}".replace("-", "−")
+    return f"{value:.2e}".replace("-", "−", 1) if value < 0 else f"{value:.2e}"
+
+
+def _span(values: pd.Series) -> str:
+    known = values.dropna()
+    if known.empty:
+        return "–"
+    low, high = int(known.min()), int(known.max())
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,157 @@
+"""What decides, in words: sentences made from the numbers of one experiment.
+
+The question is whether the quality of generated data follows from the model or from the
+law that its latent draws come from. Nothing here is a foregone conclusion: the sentences
+that appear depend on the comparison of the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from t3vae.figures.labels import model_label
+from t3vae.tables.headlines import HEADLINES, select
+
+__all__ = ["GOAL_DISTANCE", "GOAL_MASS", "verdict"]
+
+#: Goal of the fitted law: Kolmogorov-Smirnov distance, and relative error of both tail masses.
+GOAL_DISTANCE = 0.01
+GOAL_MASS = 0.2
+
+_BY_NAME = {headline.name: headline for headline in HEADLINES}
+_WORDS = {
+    "ks": "Kolmogorov–Smirnov distance to the true law",
+    "mmd": "unbiased squared maximum mean discrepancy to the test data",
+}
+
+
+def verdict(metrics: pd.DataFrame, mismatch: pd.DataFrame) -> list[str]:
+    """Return the sentences for one experiment, a paragraph each; none without the numbers.
+
+    Args:
+        metrics: the table ``metrics.csv``.
+        mismatch: the table ``latent_mismatch.csv``.
+    """
+    for name in ("ks", "mmd"):
+        values = _values(metrics, name)
+        if {"prior", "fitted"} <= set(values.columns):
+            break
+    else:
+        return []
+    both = values[["prior", "fitted"]].dropna()
+    if both.empty:
+        return []
+    paragraphs = [_compare(name, both)]
+    masses = _masses(metrics)
+    if masses:
+        paragraphs.append(masses)
+    order = _order(values, mismatch)
+    correlation = order[1] if order else None
+    if order:
+        paragraphs.append(order[0])
+    paragraphs.append(_conclusion(both, correlation))
+    if name == "ks":
+        paragraphs.append(_goal(metrics, both))
+    return paragraphs
+
+
+def _values(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return means of a headline: one row a model, one column a latent law."""
+    rows = select(metrics, _BY_NAME[name]).dropna(subset=["latent"])
+    order = [model for model in dict.fromkeys(metrics["model"]) if model in set(rows["model"])]
+    return rows.pivot(index="model", columns="latent", values="mean").loc[order]
+
+
+def _compare(name: str, both: pd.DataFrame) -> str:
+    better = int((both["fitted"] < both["prior"]).sum())
+    return (
+        f"With latent draws from the model prior, the {_WORDS[name]} is {_range(both['prior'])}; "
+        f"with draws from the t mixture fitted to the aggregate posterior it is "
+        f"{_range(both['fitted'])}. The fitted law is closer for {better} of {len(both)} models."
+    )
+
+
+def _masses(metrics: pd.DataFrame) -> str | None:
+    sentences = []
+    for tail in ("left", "right"):
+        values = _values(metrics, f"tail_mass_{tail}")
+        if {"prior", "fitted"} <= set(values.columns):
+            known = values[["prior", "fitted"]].dropna(how="all")
+            sentences.append(
+                f"The {tail}-tail mass, as a multiple of the true one, is "
+                f"{_range(known['prior'])} with the model prior and "
+                f"{_range(known['fitted'])} with the fitted law."
+            )
+    return " ".join(sentences) or None
+
+
+def _order(values: pd.DataFrame, mismatch: pd.DataFrame) -> tuple[str, float] | None:
+    """Return the sentence on rank correlation between latent and data distances, and its value."""
+    long = values.reset_index().melt(id_vars="model", var_name="latent", value_name="data")
+    pairs = long.merge(mismatch[["model", "latent", "mean"]], on=["model", "latent"]).dropna()
+    if len(pairs) < 4 or pairs["data"].nunique() < 2 or pairs["mean"].nunique() < 2:
+        return None
+    correlation = float(pairs["data"].rank().corr(pairs["mean"].rank()))
+    return (
+        f"Over the {len(pairs)} pairs of a model and a latent law, the distance of the law to the "
+        "aggregate posterior (in latent space) and the distance of the generated data to the truth "
+        f"have rank correlation {correlation:.2f}.",
+        correlation,
+    )
+
+
+def _conclusion(both: pd.DataFrame, correlation: float | None) -> str:
+    worse = [
+        model for model in both.index if not both.loc[model, "fitted"] < both.loc[model, "prior"]
+    ]
+    if not worse and (correlation is None or correlation > 0.5):
+        return (
+            "So what decides is the mismatch between the latent law and the aggregate posterior: "
+            "drawing from a law that matches it improves every model, whatever its prior."
+        )
+    if len(worse) < len(both) / 2:
+        exceptions = f", though not for {_names(worse)}" if worse else ""
+        return (
+            "The mismatch between the prior and the aggregate posterior explains most of the "
+            f"distance{exceptions}; the rest is due to the models themselves."
+        )
+    return (
+        "Here the mismatch between the prior and the aggregate posterior does not decide: a law "
+        "fitted to the aggregate posterior is not closer for most models."
+    )
+
+
+def _goal(metrics: pd.DataFrame, both: pd.DataFrame) -> str:
+    left, right = (_values(metrics, f"tail_mass_{tail}") for tail in ("left", "right"))
+    missed = []
+    for model in both.index:
+        masses = [
+            table["fitted"].get(model) if "fitted" in table else None for table in (left, right)
+        ]
+        near = all(m is not None and abs(m - 1.0) <= GOAL_MASS for m in masses)
+        if not (both.loc[model, "fitted"] <= GOAL_DISTANCE and near):
+            missed.append(model)
+    reached = len(both) - len(missed)
+    text = (
+        f"Goal for the fitted law: distance at most {GOAL_DISTANCE:g} and both tail masses within "
+        f"{GOAL_MASS:.0%} of the truth. Reached by {reached} of {len(both)} models"
+    )
+    return f"{text}; missed by {_names(missed)}." if missed else f"{text}."
+
+
+def _range(values: pd.Series) -> str:
+    known = {str(model): float(value) for model, value in values.dropna().items()}
+    if not known:
+        return "without a value"
+    low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+    if known[low] == known[high]:
+        return f"{known[low]:.3g} ({model_label(low)})"
+    return (
+        f"between {known[low]:.3g} ({model_label(low)}) and {known[high]:.3g} ({model_label(high)})"
+    )
+
+
+def _names(models: Sequence[object], label: Callable[[str], str] = model_label) -> str:
+    return "; ".join(label(str(model)) for model in models)

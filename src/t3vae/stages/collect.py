@@ -1,0 +1,278 @@
+"""Collect: all results of one experiment into small tables.
+
+Reads the samples, metrics and training histories of every run and the prepared data;
+writes the tables that figures, the report and ``dvc metrics`` read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from t3vae import datasets, digests, files, layout
+from t3vae.errors import DataError
+from t3vae.metrics.labels import METRICS
+from t3vae.metrics.summary import paired, summarise
+from t3vae.tables import curves, headlines, latents, names, training
+from t3vae.tables.files import frame, read_table, write_table
+from t3vae.tables.heatmaps import Heatmaps
+
+__all__ = ["run"]
+
+CURVES = ("densities", "densities_log", "survival", "quantiles")
+METRIC_COLUMNS = (
+    "experiment",
+    "model",
+    "metric",
+    "latent",
+    "group",
+    "mean",
+    "sd",
+    "ci_low",
+    "ci_high",
+    "seeds",
+    "missing",
+    "n",
+    "p_value_median",
+    "p_value_combined",
+    "p_value_holm",
+    "label",
+    "direction",
+    "reason",
+)
+PAIRED_COLUMNS = (
+    "experiment",
+    "model",
+    "control",
+    "metric",
+    "latent",
+    "group",
+    "difference",
+    "sd",
+    "ci_low",
+    "ci_high",
+    "seeds",
+    "p_value",
+    "p_value_holm",
+)
+MISSING_COLUMNS = ("model", "seed", "metric", "latent", "group", "reason")
+
+
+def run(root: Path, config: Mapping[str, Any], experiment: str) -> None:
+    """Write the tables of one experiment.
+
+    Args:
+        root: folder of the contract paths.
+        config: resolved configuration: dataset, models, seeds, latents, figures, control.
+        experiment: name of the experiment.
+
+    Raises:
+        DataError: an input is missing or damaged.
+    """
+    manifest_path = layout.manifest(config["dataset"])
+    manifest = files.read_json(layout.under(root, manifest_path))
+    inputs = {manifest_path: digests.file_digest(layout.under(root, manifest_path))}
+    if config.get("models"):
+        collected = _Collector(root, config, experiment, manifest, inputs)
+        tables, extra = collected.tables(), {"versions": collected.versions}
+        for model in config["models"]:
+            summary = headlines.summary(tables["metrics.csv"], model)
+            files.write_json(_path(root, experiment, f"dvc/{model}.json"), summary)
+    else:
+        tables, extra = dict(_theory(root, config, manifest, inputs)), {}
+    for name, table in tables.items():
+        write_table(_path(root, experiment, name), table)
+    made = digests.provenance("collect", config, inputs, uses=[manifest["config"]])
+    files.write_json(_path(root, experiment, "provenance.json"), {"provenance": made, **extra})
+
+
+def _path(root: Path, experiment: str, name: str) -> Path:
+    return layout.under(root, layout.table(experiment, name))
+
+
+def _theory(
+    root: Path, config: Mapping[str, Any], manifest: Mapping[str, Any], inputs: dict[str, str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the tables of an experiment without models: arrays with named columns."""
+    for name in names(config):
+        array = name.removesuffix(".csv")
+        columns = manifest.get("columns", {}).get(array)
+        if columns is None:
+            raise DataError(
+                f"{layout.manifest(config['dataset'])}: no columns for {array!r}, which "
+                f"a figure needs. Known: {', '.join(sorted(manifest.get('columns', {})))}."
+            )
+        path = layout.prepared(config["dataset"], f"{array}.npy")
+        inputs[path] = digests.file_digest(layout.under(root, path))
+        yield (name, pd.DataFrame(files.read_npy(layout.under(root, path)), columns=columns))
+
+
+class _Collector:
+    """Passes once over the runs of an experiment, one file of samples in memory at a time."""
+
+    def __init__(
+        self,
+        root: Path,
+        config: Mapping[str, Any],
+        experiment: str,
+        manifest: Mapping[str, Any],
+        inputs: dict[str, str],
+    ) -> None:
+        self.root, self.config, self.experiment, self.inputs = (root, config, experiment, inputs)
+        self.models, self.seeds = list(config["models"]), list(config["seeds"])
+        self.wanted = set(names(config))
+        self.versions: list[dict[str, Any]] = []
+        self.entries: list[dict[str, Any]] = []
+        self.runs: list[dict[str, Any]] = []
+        self.histories: dict[str, list[pd.DataFrame]] = {}
+        self.curve_rows: dict[str, list[dict[str, Any]]] = {}
+        self.aggregate: list[dict[str, Any]] = []
+        self.mismatch: list[dict[str, Any]] = []
+        test_path = layout.prepared(config["dataset"], "test.npy")
+        self.test = np.asarray(files.read_npy(layout.under(root, test_path)), dtype=np.float64)
+        self.test = self.test.reshape(len(self.test), -1)
+        self.law = datasets.load_law(manifest["config"])
+        self.grids: dict[str, list[curves.Curve]] | None = None
+        self.heatmaps: Heatmaps | None = None
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return every table by file name."""
+        for model in self.models:
+            self._model(model)
+        metrics, compared = self._metric_tables()
+        found = {
+            "metrics.csv": metrics,
+            "paired.csv": compared,
+            "missing.csv": self._missing(),
+            "runs.csv": frame(self.runs, training.RUN_COLUMNS),
+            "latent_mismatch.csv": frame(self.mismatch, latents.MISMATCH_COLUMNS),
+            "aggregate.csv": frame(self.aggregate, latents.AGGREGATE_COLUMNS),
+        }
+        if "history.csv" in self.wanted:
+            found["history.csv"] = training.history(self.histories)
+        if self.heatmaps is not None:
+            found["heatmaps.csv"] = self.heatmaps.table()
+        for kind, rows in self.curve_rows.items():
+            found[f"{kind}.csv"] = frame(rows, curves.COLUMNS)
+        return {name: table for name, table in found.items() if name in self.wanted}
+
+    def _model(self, model: str) -> None:
+        values: dict[tuple[str, str, int], list[np.ndarray]] = {}
+        distances: dict[str, list[float]] = {}
+        counts: dict[str, int] = {}
+        for seed in self.seeds:
+            path = layout.samples(self.experiment, model, seed)
+            tensors = files.read_tensors(self._input(path))
+            laws = self._laws(path, tensors)
+            self._run_files(model, seed, laws)
+            for law in laws:
+                self._draws(model, law, tensors[f"draws/{law}"], values)
+                counts[law] = counts.get(law, 0) + len(tensors[f"draws/{law}"])
+                distance = latents.mismatch(tensors[f"latent/{law}"], tensors["latent/aggregate"])
+                distances.setdefault(law, []).append(distance)
+            if seed == self.seeds[0] and "aggregate.csv" in self.wanted:
+                samples = {law: tensors[f"latent/{law}"] for law in laws}
+                self.aggregate += latents.densities(
+                    model, seed, tensors["latent/aggregate"], samples
+                )
+        for (kind, law, i), stack in values.items():
+            grid = (self.grids or {})[kind][i]
+            self.curve_rows[kind] += curves.rows(grid, model, law, stack, counts[law])
+        self.mismatch += [latents.mismatch_row(model, law, d) for law, d in distances.items()]
+
+    def _input(self, path: str) -> Path:
+        full = layout.under(self.root, path)
+        self.inputs[path] = digests.file_digest(full)
+        return full
+
+    def _laws(self, path: str, tensors: Mapping[str, np.ndarray]) -> list[str]:
+        """Return the latent laws of a run, without an alternative that is only the prior.
+
+        A model without a p* of its own has the same draws under both names.
+        """
+        laws = list(self.config["latents"])
+        needed = [f"{kind}/{law}" for law in laws for kind in ("latent", "draws")]
+        lacking = sorted({"latent/aggregate", *needed} - set(tensors))
+        if lacking:
+            raise DataError(
+                f"{path}: {', '.join(lacking)} missing. Delete the file to sample again."
+            )
+        if {"prior", "alternative"} <= set(laws) and np.array_equal(
+            tensors["draws/alternative"], tensors["draws/prior"]
+        ):
+            laws.remove("alternative")
+        return laws
+
+    def _draws(
+        self,
+        model: str,
+        law: str,
+        draws: np.ndarray,
+        values: dict[tuple[str, str, int], list[np.ndarray]],
+    ) -> None:
+        draws = np.asarray(draws, dtype=np.float64).reshape(len(draws), -1)
+        if self.grids is None:
+            self._start(len(draws))
+        for kind, grids in (self.grids or {}).items():
+            for i, grid in enumerate(grids):
+                values.setdefault((kind, law, i), []).append(grid.measure(draws))
+        if self.heatmaps is not None:
+            self.heatmaps.add(model, law, draws)
+
+    def _start(self, draws: int) -> None:
+        """Fix the grids; ``draws`` is the size of the first sample."""
+        self.grids = {
+            kind: curves.curves(kind, self.test, self.law, draws)
+            for kind in CURVES
+            if f"{kind}.csv" in self.wanted
+        }
+        for kind, grids in self.grids.items():
+            self.curve_rows[kind] = [
+                row for g in grids for row in curves.rows(g, "truth", None, [])
+            ]
+        if "heatmaps.csv" in self.wanted:
+            columns = len(self.models) * len(self.config["latents"])
+            density = None if self.law is None else self.law.log_prob
+            self.heatmaps = Heatmaps.of(self.test, density, columns)
+
+    def _run_files(self, model: str, seed: int, laws: list[str]) -> None:
+        record = files.read_json(self._input(layout.metrics(self.experiment, model, seed)))
+        for entry in record["metrics"]:
+            if entry["latent"] is None or entry["latent"] in laws:
+                self.entries.append({**entry, "model": model, "seed": seed})
+        made = files.read_json(
+            layout.under(
+                self.root, layout.run_file(self.experiment, model, seed, "provenance.json")
+            )
+        )
+        self.runs.append(training.run_row(model, seed, made))
+        if made.get("versions") and made["versions"] not in self.versions:
+            self.versions.append(made["versions"])
+        if "history.csv" in self.wanted:
+            path = self._input(layout.run_file(self.experiment, model, seed, "history.csv"))
+            self.histories.setdefault(model, []).append(read_table(path))
+
+    def _metric_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        rows = []
+        for row in summarise(self.entries):
+            known = METRICS.get(row["metric"])
+            shown = {"label": known.label, "direction": known.direction} if known else {}
+            rows.append({**row, **shown, "experiment": self.experiment})
+        control = self.config.get("control")
+        compared = paired(self.entries, control) if control else []
+        return (
+            frame(rows, METRIC_COLUMNS),
+            frame([{**r, "experiment": self.experiment} for r in compared], PAIRED_COLUMNS),
+        )
+
+    def _missing(self) -> pd.DataFrame:
+        rows = [
+            {**entry, "metric": entry["name"]}
+            for entry in self.entries
+            if entry.get("value") is None
+        ]
+        return frame(rows, MISSING_COLUMNS)

@@ -1,0 +1,171 @@
+"""The evaluate step: all metrics of one run, each with n, protocol and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t3vae import datasets, digests, files, layout, metrics, seeding
+from t3vae.errors import DataError
+from t3vae.metrics.reference import Draws, Reference, options_of
+from t3vae.prepared import Prepared
+
+__all__ = ["run"]
+
+Entry = dict[str, Any]
+Array = NDArray[np.floating[Any]]
+
+POINTS_AT_ONCE = 125  # test points whose importance samples are decoded together
+
+
+def run(
+    root: Path,
+    config: Mapping[str, Any],
+    experiment: str,
+    model: str,
+    seed: int,
+    device: str = "cpu",
+) -> None:
+    """Evaluate the draws of one run and write its metrics file.
+
+    Args:
+        root: root folder of the contract paths.
+        config: the resolved configuration: dataset, latents, metrics, evaluation, seed.
+        experiment: name of the experiment.
+        model: name of the model.
+        seed: seed of the run.
+        device: where the model runs for metrics that need it.
+
+    Raises:
+        DataError: an input is missing, damaged, or not what this step expects.
+        CheckpointError: the model cannot be rebuilt.
+    """
+    data = Prepared(root, config["dataset"])
+    inputs = dict(data.inputs)
+    sample_path = layout.samples(experiment, model, seed)
+    run_paths = [layout.run_file(experiment, model, seed, f) for f in layout.RUN_FILES[:2]]
+    for path in (sample_path, *run_paths):
+        inputs[path] = digests.file_digest(layout.under(root, path))
+    run_config = files.read_json(layout.under(root, run_paths[1]))
+    samples = files.read_tensors(layout.under(root, sample_path))
+    _check(samples, config["latents"], sample_path)
+
+    test = data.array("test")
+    reference = Reference(_flat(test), datasets.load_law(data.config))
+    entries = _of_draws(samples, reference, config)
+    if "reconstruction_error" in config["metrics"]:
+        entries += _of_reconstructions(samples["reconstructions"], reference, config)
+    if "log_likelihood" in config["metrics"]:
+        folder = layout.under(root, layout.run_dir(experiment, model, seed))
+        entries += _of_likelihood(folder, samples, test, reference, config, device)
+    record = {
+        "experiment": experiment,
+        "model": model,
+        "seed": seed,
+        "provenance": digests.provenance(
+            "evaluate", config, inputs, uses=[run_config, data.config]
+        ),
+        "metrics": entries,
+    }
+    files.write_json(layout.under(root, layout.metrics(experiment, model, seed)), record)
+
+
+def _flat(array: NDArray[Any]) -> Array:
+    points = np.asarray(array).reshape(len(array), -1)
+    return points if points.dtype.kind == "f" else points.astype(np.float32)
+
+
+def _check(samples: Mapping[str, Any], latents: list[str], path: str) -> None:
+    wanted = [f"draws/{latent}" for latent in latents] + ["reconstructions"]
+    absent = [name for name in wanted if name not in samples]
+    if absent:
+        raise DataError(f"{path}: no tensor {', '.join(absent)}. Run `t3vae sample` again.")
+
+
+def _entry(entry: Entry, latent: str | None) -> Entry:
+    return {"latent": latent, "split": "test", **entry}
+
+
+def _of_draws(
+    samples: Mapping[str, Array], reference: Reference, config: Mapping[str, Any]
+) -> list[Entry]:
+    """Return the entries of the metrics of draws, for each latent law."""
+    names = [name for name in config["metrics"] if name not in metrics.FROM_MODEL]
+    found: dict[str, list[Entry]] = {}
+    shared: dict[tuple[str, str], Entry] = {}
+    for latent in config["latents"]:
+        points = samples[f"draws/{latent}"]
+        # a model without an alternative prior draws from its prior twice
+        twin = next((o for o in found if np.array_equal(points, samples[f"draws/{o}"])), None)
+        if twin is not None:
+            found[latent] = [{**entry, "latent": latent} for entry in found[twin]]
+            continue
+        draws = Draws(_flat(points))
+        entries = []
+        for name in names:
+            rng = seeding.numpy_generator(config["seed"], f"evaluate/{name}/{latent}")
+            for entry in metrics.evaluate(name, draws, reference, config["evaluation"], rng):
+                if "latent" in entry:  # a value of the true sample
+                    shared.setdefault((entry["name"], entry["group"]), _entry(entry, None))
+                else:
+                    entries.append(_entry(entry, latent))
+        found[latent] = entries
+    return [entry for entries in found.values() for entry in entries] + list(shared.values())
+
+
+def _of_reconstructions(
+    reconstructions: Array, reference: Reference, config: Mapping[str, Any]
+) -> list[Entry]:
+    name = "reconstruction_error"
+    rng = seeding.numpy_generator(config["seed"], f"evaluate/{name}")
+    entries = metrics.evaluate(name, _flat(reconstructions), reference, config["evaluation"], rng)
+    return [_entry(entry, None) for entry in entries]
+
+
+def _of_likelihood(
+    folder: Path,
+    samples: Mapping[str, Array],
+    test: NDArray[Any],
+    reference: Reference,
+    config: Mapping[str, Any],
+    device: str,
+) -> list[Entry]:
+    """Return the importance-weighted log-likelihood for each latent law.
+
+    The law is part of the joint density; encodings and decodes are shared by all laws.
+    """
+    import torch
+
+    from t3vae import checkpoint
+
+    name, seed = "log_likelihood", config["seed"]
+    options = options_of(name, config["evaluation"])
+    rng = seeding.numpy_generator(seed, f"evaluate/{name}")
+    count = min(options["points"], len(test))
+    rows = np.sort(rng.choice(len(test), count, replace=False))
+    net = checkpoint.load_run(folder, device)
+    if "fitted" in config["latents"]:
+        checkpoint.set_fitted(net, samples)
+    laws = {latent: net.latent_law(latent) for latent in config["latents"]}
+    x = torch.from_numpy(np.ascontiguousarray(test[rows])).to(device)
+    parts = []
+    with seeding.torch_stream(seed, f"evaluate/{name}"):
+        for start in range(0, count, POINTS_AT_ONCE):
+            block = x[start : start + POINTS_AT_ONCE]
+            weights = net.log_weights(block, options["samples"], laws)
+            parts.append({latent: w.cpu().numpy() for latent, w in weights.items()})
+    subset = Reference(reference.points[rows], reference.law)
+    entries: list[Entry] = []
+    for latent in config["latents"]:
+        log_weights = Draws(np.concatenate([p[latent] for p in parts], axis=1), finite=False)
+        for entry in metrics.evaluate(name, log_weights, subset, config["evaluation"], rng):
+            known = {(e["name"], e["latent"]) for e in entries}
+            if "latent" not in entry:
+                entries.append(_entry(entry, latent))
+            elif (entry["name"], None) not in known:
+                entries.append(_entry(entry, None))
+    return entries

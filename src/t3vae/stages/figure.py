@@ -1,0 +1,48 @@
+"""Figure: one picture of one experiment, from its tables, as PDF and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from t3vae import digests, layout
+from t3vae.errors import ConfigError
+from t3vae.figures import REGISTRY
+from t3vae.figures.style import Style, save
+from t3vae.tables import reads
+from t3vae.tables.files import read_table
+
+__all__ = ["run"]
+
+
+def run(root: Path, config: Mapping[str, Any], experiment: str, name: str) -> None:
+    """Draw one figure.
+
+    Args:
+        root: folder of the contract paths.
+        config: resolved configuration: models, palette, style.
+        experiment: name of the experiment.
+        name: name of the figure.
+
+    Raises:
+        ConfigError: no such figure.
+        DataError: a table is missing or damaged.
+    """
+    if name not in REGISTRY:
+        known = ", ".join(sorted(REGISTRY))
+        raise ConfigError(f"figure {name!r}: no such figure. Known figures: {known}.")
+    module, _, function = REGISTRY[name].partition(":")
+    paths = [layout.table(experiment, table) for table in reads(name)]
+    tables = {Path(path).name: read_table(layout.under(root, path)) for path in paths}
+    inputs = {path: digests.file_digest(layout.under(root, path)) for path in paths}
+    style = Style.of(config)
+    with style.applied():
+        drawn = getattr(import_module(module), function)(tables, style)
+        save(
+            drawn,
+            {e: layout.under(root, layout.figure(experiment, name, e)) for e in ("pdf", "png")},
+            digests.provenance("figure", config, inputs),
+            style,
+        )

@@ -1,0 +1,27 @@
+"""The prepare step: one data set becomes arrays and a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from t3vae import datasets, digests, layout
+
+__all__ = ["run"]
+
+
+def run(root: Path, config: Mapping[str, Any], dataset: str) -> None:
+    """Build a data set and write its arrays and ``manifest.json`` below ``root``.
+
+    Args:
+        root: root folder of the contract paths.
+        config: the resolved configuration of the data set.
+        dataset: name of the data set.
+
+    Raises:
+        ConfigError: no such source, or parameters that make no law.
+        DataError: the data cannot be had or written.
+    """
+    folder = layout.under(root, layout.prepared(dataset))
+    datasets.prepare({**config, "dataset": dataset}, folder, digests.provenance("prepare", config))

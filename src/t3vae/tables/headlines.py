@@ -1,0 +1,170 @@
+"""Which of the many metrics are shown first: panels of figures, columns of the report.
+
+A headline picks one group of one metric. The first pattern that any row matches wins, so
+that univariate and bivariate experiments share one list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import pandas as pd
+
+__all__ = ["HEADLINES", "SUMMARY", "Headline", "select", "summary"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One headline number.
+
+    Attributes:
+        name: short name, also the key in the per-model summary.
+        metric: name of the metric.
+        groups: patterns of its group, the best first.
+        label: text of an axis or column.
+        scale: ``linear``, ``log`` or ``symlog``.
+        ideal: the value of a perfect model, or None.
+        reference: metric whose mean (same group, no latent law) is the ideal value.
+    """
+
+    name: str
+    metric: str
+    groups: tuple[str, ...]
+    label: str
+    scale: str = "linear"
+    ideal: float | None = None
+    reference: str | None = None
+
+
+HEADLINES: tuple[Headline, ...] = (
+    Headline("ks", "ks", ("all",), "KS distance", "log"),
+    Headline("mmd", "mmd", ("all",), "MMD² (unbiased)", "symlog", 0.0),
+    Headline("mmd_linear", "mmd_linear", ("all",), "MMD² (linear-time)", "symlog", 0.0),
+    Headline("ksd", "ksd", ("all",), "KSD²", "symlog", 0.0),
+    Headline(
+        "tail_mass_left",
+        "tail_mass_ratio",
+        ("left_tail",),
+        "left-tail mass ratio",
+        "log",
+        1.0,
+    ),
+    Headline(
+        "tail_mass_right",
+        "tail_mass_ratio",
+        ("right_tail",),
+        "right-tail mass ratio",
+        "log",
+        1.0,
+    ),
+    Headline(
+        "quantile_left",
+        "tail_quantile_error",
+        ("p=0.0001",),
+        "quantile error 0.01 %",
+        "log",
+    ),
+    Headline(
+        "quantile_right",
+        "tail_quantile_error",
+        ("p=0.9999", "norm:p=0.9999"),
+        "quantile error 99.99 %",
+        "log",
+    ),
+    Headline(
+        "hill_left",
+        "hill",
+        ("left_tail:*",),
+        "Hill index, left tail",
+        "linear",
+        None,
+        "hill_reference",
+    ),
+    Headline(
+        "hill_right",
+        "hill",
+        ("right_tail:*", "norm:*"),
+        "Hill index, right tail",
+        "linear",
+        None,
+        "hill_reference",
+    ),
+    Headline(
+        "shortfall_right",
+        "expected_shortfall",
+        ("right_tail:p=0.001", "norm:p=0.001"),
+        "shortfall error 0.1 %",
+        "log",
+    ),
+    Headline(
+        "log_likelihood",
+        "log_likelihood",
+        ("all",),
+        "log-likelihood (nats)",
+        "linear",
+        None,
+        "log_likelihood_true",
+    ),
+)
+
+#: At most eight numbers a model that `dvc metrics show` prints: (key, headline, latent law).
+SUMMARY: tuple[tuple[str, str, str], ...] = (
+    ("ks_prior", "ks", "prior"),
+    ("ks_fitted", "ks", "fitted"),
+    ("mmd_prior", "mmd", "prior"),
+    ("mmd_fitted", "mmd", "fitted"),
+    ("tail_mass_left_fitted", "tail_mass_left", "fitted"),
+    ("tail_mass_right_fitted", "tail_mass_right", "fitted"),
+    ("log_likelihood_prior", "log_likelihood", "prior"),
+    ("log_likelihood_fitted", "log_likelihood", "fitted"),
+)
+
+
+def select(metrics: pd.DataFrame, headline: Headline) -> pd.DataFrame:
+    """Return the rows of one headline, with the column ``ideal``; empty if there are none.
+
+    Where a pattern matches several groups (a path over k), the one in the middle is taken.
+
+    Args:
+        metrics: the table ``metrics.csv``.
+        headline: what to pick.
+    """
+    rows = metrics[metrics["metric"] == headline.metric]
+    groups = list(dict.fromkeys(rows["group"]))
+    for pattern in headline.groups:
+        found = sorted((g for g in groups if fnmatchcase(g, pattern)), key=_order)
+        if found:
+            group = found[len(found) // 2]
+            rows = rows[rows["group"] == group].copy()
+            rows["ideal"] = _ideal(metrics, headline, group)
+            return rows
+    return rows.iloc[:0].assign(ideal=None)
+
+
+def _order(group: str) -> float:
+    try:
+        return float(group.rpartition("=")[2])
+    except ValueError:
+        return 0.0
+
+
+def _ideal(metrics: pd.DataFrame, headline: Headline, group: str) -> float | None:
+    if headline.reference is None:
+        return headline.ideal
+    rows = metrics[(metrics["metric"] == headline.reference) & (metrics["group"] == group)]
+    values = rows["mean"].dropna()
+    return float(values.mean()) if len(values) else None
+
+
+def summary(metrics: pd.DataFrame, model: str) -> dict[str, float]:
+    """Return the headline numbers of one model, means over seeds; missing ones are left out."""
+    by_name = {headline.name: headline for headline in HEADLINES}
+    found: dict[str, float] = {}
+    for key, name, latent in SUMMARY:
+        rows = select(metrics, by_name[name])
+        rows = rows[(rows["model"] == model) & (rows["latent"] == latent)]
+        values = rows["mean"].dropna()
+        if len(values):
+            found[key] = float(f"{float(values.iloc[0]):.10g}")
+    return found

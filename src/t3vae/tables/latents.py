@@ -1,0 +1,89 @@
+"""The aggregate posterior against each latent law, in latent space.
+
+The distance is the two-sample Kolmogorov-Smirnov statistic, the largest over coordinates:
+zero says that decoding draws of the law is like decoding encoded data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from t3vae.tables.files import significant
+
+__all__ = ["AGGREGATE_COLUMNS", "MISMATCH_COLUMNS", "densities", "mismatch", "mismatch_row"]
+
+Array = np.ndarray
+AGGREGATE_COLUMNS = ("model", "seed", "latent", "left", "right", "density")
+MISMATCH_COLUMNS = ("model", "latent", "mean", "minimum", "maximum", "seeds")
+BINS = 72
+
+
+def mismatch(a: Array, b: Array) -> float:
+    """Return the largest Kolmogorov-Smirnov distance over the columns of two samples.
+
+    Args:
+        a: first sample [N, m].
+        b: second sample [M, m].
+
+    Example:
+        >>> mismatch(np.zeros((5, 1)), np.ones((4, 1)))
+        1.0
+    """
+    return max(_distance(a[:, i], b[:, i]) for i in range(a.shape[1]))
+
+
+def _distance(a: Array, b: Array) -> float:
+    a, b = np.sort(a), np.sort(b)
+    both = np.concatenate([a, b])
+    gap = np.searchsorted(a, both, side="right") / len(a)
+    gap -= np.searchsorted(b, both, side="right") / len(b)
+    return float(np.abs(gap).max())
+
+
+def mismatch_row(model: str, latent: str, values: list[float]) -> dict[str, Any]:
+    """Return the row of one model and law over seeds."""
+    return {
+        "model": model,
+        "latent": latent,
+        "mean": significant(float(np.mean(values))),
+        "minimum": significant(min(values)),
+        "maximum": significant(max(values)),
+        "seeds": len(values),
+    }
+
+
+def densities(
+    model: str, seed: int, aggregate: Array, laws: Mapping[str, Array]
+) -> Iterator[dict[str, Any]]:
+    """Yield histogram densities of the first latent coordinate of one seed.
+
+    One seed and not the mean of several: the sign of a latent coordinate is arbitrary, so a
+    mean over seeds would mix a law with its mirror image.
+
+    Args:
+        model: name of the model.
+        seed: the seed shown.
+        aggregate: one encoding of each training point [M, m].
+        laws: draws of each latent law [N, m].
+    """
+    first = np.asarray(aggregate[:, 0], dtype=np.float64)
+    low, middle, high = np.quantile(first, [1e-4, 0.5, 1 - 1e-4])
+    half = 1.3 * max(high - middle, middle - low, 1e-12)
+    edges = np.array(
+        [significant(e, 5) for e in np.linspace(middle - half, middle + half, BINS + 1)]
+    )
+    for name, sample in {"aggregate": aggregate, **laws}.items():
+        counts = np.diff(np.searchsorted(np.sort(sample[:, 0]), edges))
+        density = counts / (len(sample) * np.diff(edges))
+        for i in range(BINS):
+            yield {
+                "model": model,
+                "seed": seed,
+                "latent": name,
+                "left": float(edges[i]),
+                "right": float(edges[i + 1]),
+                "density": significant(float(density[i])),
+            }

@@ -1,0 +1,261 @@
+"""Figures: the same bytes twice, nothing cut off, nothing on top of each other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import fake_results as fake
+import matplotlib.colors as mcolors
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from t3vae import datasets, layout
+from t3vae.errors import ConfigError, DataError
+from t3vae.figures import REGISTRY, caption
+from t3vae.figures.labels import LAWS, model_label
+from t3vae.figures.provenance import read_provenance
+from t3vae.figures.style import OKABE_ITO, Style
+from t3vae.stages import collect, figure
+from t3vae.tables import READS, reads
+from t3vae.tables.files import read_table, write_table
+
+MODELS = list(fake.STRETCH)
+MANY = ["vae", "student_t_vae", "beta_vae_0p1", "beta_vae_0p5"] + [
+    f"{stem}_nu{nu}" for stem in ("de_vae", "vae_st", "t3vae") for nu in (9, 12, 15, 18, 21)
+]
+CASES = [("univariate", name) for name in fake.FIGURES_1D]
+CASES += [("bivariate", name) for name in fake.FIGURES_2D]
+CASES += [("constants", name) for name in fake.FIGURES_THEORY]
+WIDE = [("many", name) for name in fake.FIGURES_1D] + [("many_bivariate", "heatmaps")]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    for name, dataset in (("univariate", fake.UNIVARIATE), ("bivariate", fake.BIVARIATE)):
+        config = fake.collect_config(dataset)
+        fake.write(folder, name, dataset, config)
+        collect.run(folder, config, name)
+    many = fake.collect_config(fake.UNIVARIATE, MANY) | {"seeds": [0, 1]}
+    fake.write(folder, "many", fake.UNIVARIATE, many, draws=2000)
+    collect.run(folder, many, "many")
+    both = fake.collect_config(fake.BIVARIATE, MANY) | {"seeds": [0], "figures": ["heatmaps"]}
+    fake.write(folder, "many_bivariate", fake.BIVARIATE, both, draws=2000)
+    collect.run(folder, both, "many_bivariate")
+    datasets.prepare(fake.CONSTANTS, layout.under(folder, layout.prepared("constants")), {})
+    job = {"dataset": "constants", "models": [], "figures": fake.FIGURES_THEORY}
+    collect.run(folder, job, "constants")
+    return folder
+
+
+def config_of(experiment: str, name: str, **style: Any) -> dict[str, Any]:
+    models = {"constants": []}.get(experiment, MANY if "many" in experiment else MODELS)
+    return fake.figure_config(name, models, **style)
+
+
+def draw(root: Path, experiment: str, name: str, **style: Any) -> Figure:
+    """Return the figure itself, laid out."""
+    tables = {
+        table: read_table(layout.under(root, layout.table(experiment, table)))
+        for table in reads(name)
+    }
+    module, _, function = REGISTRY[name].partition(":")
+    chosen = Style.of(config_of(experiment, name, **style))
+    with chosen.applied():
+        drawn: Figure = getattr(import_module(module), function)(tables, chosen)
+        drawn.canvas.draw()
+    return drawn
+
+
+def output(root: Path, experiment: str, name: str) -> dict[str, bytes]:
+    return {
+        ending: layout.under(root, layout.figure(experiment, name, ending)).read_bytes()
+        for ending in ("pdf", "png")
+    }
+
+
+@pytest.mark.parametrize(("experiment", "name"), CASES)
+def test_two_drawings_have_the_same_bytes(root: Path, experiment: str, name: str) -> None:
+    figure.run(root, config_of(experiment, name), experiment, name)
+    first = output(root, experiment, name)
+    figure.run(root, config_of(experiment, name), experiment, name)
+    assert output(root, experiment, name) == first
+    assert b"CreationDate" not in first["pdf"]
+    for ending in first:
+        made = read_provenance(layout.under(root, layout.figure(experiment, name, ending)))
+        assert sorted(made["inputs"]) == sorted(layout.table(experiment, t) for t in reads(name))
+        assert len(made["config"]) == len(made["sources"]) == 16
+
+
+def test_another_process_draws_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    # another hash seed, another day, and a user's own matplotlib settings
+    for name in ("metrics", "aggregate"):
+        figure.run(root, config_of("univariate", name), "univariate", name)
+    first = [output(root, "univariate", name) for name in ("metrics", "aggregate")]
+    (tmp_path / "matplotlibrc").write_text("font.size: 20\naxes.facecolor: red\n")
+    code = (
+        "import sys; from pathlib import Path; import fake_results as f;"
+        "from t3vae.stages import figure\n"
+        "for n in ('metrics', 'aggregate'):\n"
+        f"    figure.run(Path(sys.argv[1]), f.figure_config(n, {MODELS!r}), 'univariate', n)"
+    )
+    environment = os.environ | {
+        "PYTHONHASHSEED": "123",
+        "MATPLOTLIBRC": str(tmp_path),
+        "SOURCE_DATE_EPOCH": "1000000000",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
+    subprocess.run([sys.executable, "-c", code, str(root)], check=True, env=environment, timeout=60)
+    assert [output(root, "univariate", name) for name in ("metrics", "aggregate")] == first
+
+
+def texts(drawn: Figure) -> list[tuple[str, Any]]:
+    """Return every visible text and its box in pixels."""
+    renderer = drawn.canvas.get_renderer()  # type: ignore[attr-defined]
+    hidden = {text for axes in drawn.axes if not axes.get_visible() for text in axes.findobj(Text)}
+    found = []
+    for text in drawn.findobj(Text):
+        assert isinstance(text, Text)
+        if text in hidden or not text.get_visible() or not text.get_text().strip():
+            continue
+        if text.axes is not None and not text.axes.axison and text not in text.axes.texts:
+            continue
+        box = text.get_window_extent(renderer)
+        if _is_shown(text, box, drawn):
+            found.append((text.get_text(), box))
+    return found
+
+
+def _is_shown(text: Text, box: Any, drawn: Figure) -> bool:
+    """Leave out tick labels beyond the ends of their axis, which are not drawn."""
+    for axes in drawn.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            ticks = axis.get_major_ticks() + axis.get_minor_ticks()
+            for tick in ticks:
+                if text in (tick.label1, tick.label2):
+                    low, high = sorted(axis.get_view_interval())
+                    margin = 1e-9 * (abs(low) + abs(high))
+                    return bool(low - margin <= tick.get_loc() <= high + margin)
+    return True
+
+
+@pytest.mark.parametrize(("experiment", "name"), CASES + WIDE)
+def test_fits_the_page_and_nothing_is_cut_or_covered(
+    root: Path, experiment: str, name: str
+) -> None:
+    drawn = draw(root, experiment, name)
+    size = 25.4 * drawn.get_size_inches()
+    assert size[0] == pytest.approx(180.0 if "many" in experiment else 85.0)
+    assert size[1] < 270.0
+    written = [text for text in drawn.findobj(Text) if text.get_text().strip()]
+    assert min(text.get_fontsize() for text in written) >= 7.0
+    found = texts(drawn)
+    assert len(found) > 5
+    check_inside(drawn, found)
+    for (a, first), (b, second) in combinations(found, 2):
+        wide = min(first.x1, second.x1) - max(first.x0, second.x0)
+        tall = min(first.y1, second.y1) - max(first.y0, second.y0)
+        assert not (wide > 1.0 and tall > 1.5), f"{a!r} and {b!r} overlap: {wide:.1f} x {tall:.1f}"
+
+
+def check_inside(drawn: Figure, found: list[tuple[str, Any]]) -> None:
+    width, height = drawn.canvas.get_width_height()
+    for text, box in found:
+        inside = box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1
+        assert inside, f"{text!r} leaves the page: {box}"
+
+
+def test_the_check_of_texts_can_fail(root: Path) -> None:
+    drawn = draw(root, "constants", "regularizer")
+    drawn.axes[0].annotate("too far right", (1.1, 0.5), xycoords="axes fraction")
+    with pytest.raises(AssertionError, match="too far right"):
+        check_inside(drawn, texts(drawn))
+
+
+def test_larger_text_still_fits(root: Path) -> None:
+    for name in ("metrics", "survival"):
+        drawn = draw(root, "univariate", name, font_size=10.0, column_width_mm=120.0)
+        check_inside(drawn, texts(drawn))
+
+
+def test_a_colour_of_the_palette_changes_the_picture(root: Path) -> None:
+    config = config_of("univariate", "survival")
+    figure.run(root, config, "univariate", "survival")
+    first = output(root, "univariate", "survival")["png"]
+    figure.run(root, config | {"palette": {"vae": "#123456"}}, "univariate", "survival")
+    assert output(root, "univariate", "survival")["png"] != first
+
+
+def test_colours_differ_also_for_the_colour_blind() -> None:
+    style = Style(models=tuple(MODELS))
+    for names in ([*LAWS, "truth"], MODELS):
+        for a, b in combinations(names, 2):
+            assert _distance(style.colour(a), style.colour(b)) > 0.1, (a, b)
+    assert all(style.colour(law) in OKABE_ITO.values() for law in LAWS)
+
+
+def _distance(a: str, b: str) -> float:
+    """Return the smaller distance of two colours, for normal vision and for deuteranopia."""
+    # Viénot, Brettel and Mollon 1999, in linear RGB
+    blind = np.array([[0.292, 0.708, 0.0], [0.292, 0.708, 0.0], [-0.022, 0.022, 1.0]])
+    x, y = (np.array(mcolors.to_rgb(c)) ** 2.2 for c in (a, b))
+    return float(min(np.linalg.norm(x - y), np.linalg.norm(blind @ (x - y))))
+
+
+def test_a_value_that_is_missing_is_said(root: Path) -> None:
+    shown = [text for text, _ in texts(draw(root, "univariate", "metrics"))]
+    assert shown.count("no value") == 1
+
+
+def test_every_figure_has_tables_a_caption_and_a_function() -> None:
+    assert set(READS) == set(REGISTRY)
+    for name, target in REGISTRY.items():
+        assert len(caption(name)) > 80
+        module, _, function = target.partition(":")
+        assert callable(getattr(import_module(module), function))
+
+
+def test_unknown_figures_and_missing_tables_are_said(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="survival"):
+        figure.run(root, config_of("univariate", "nonsense"), "univariate", "nonsense")
+    with pytest.raises(DataError, match="t3vae collect"):
+        figure.run(tmp_path, config_of("univariate", "density"), "univariate", "density")
+
+
+def test_provenance_of_a_foreign_picture_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 30)
+    with pytest.raises(DataError, match="no provenance"):
+        read_provenance(tmp_path / "a.png")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_provenance(tmp_path / "absent.pdf")
+
+
+def test_a_model_without_any_value_does_not_stop_a_figure(root: Path, tmp_path: Path) -> None:
+    frame = read_table(layout.under(root, layout.table("univariate", "metrics.csv")))
+    frame.loc[frame["metric"] == "ks", ["mean", "ci_low", "ci_high"]] = np.nan
+    write_table(layout.under(tmp_path, layout.table("univariate", "metrics.csv")), frame)
+    figure.run(tmp_path, config_of("univariate", "metrics"), "univariate", "metrics")
+    assert output(tmp_path, "univariate", "metrics")["png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("vae", "VAE"),
+        ("t3vae_nu9", "t³VAE, ν = 9"),
+        ("t3vae_nu2p5", "t³VAE, ν = 2.5"),
+        ("beta_vae_matched_scaled", "β-VAE matched, scaled"),
+        ("beta_vae_0p05", "β-VAE, 0.05"),
+        ("vaexotic", "vaexotic"),
+    ],
+)
+def test_model_labels(name: str, label: str) -> None:
+    assert model_label(name) == label

@@ -1,0 +1,294 @@
+"""Each job's configuration holds what the job depends on, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from t3vae import jobs, parameters
+from t3vae.errors import ConfigError
+
+FILE = Path(__file__).parent.parent / "params.yaml"
+PLAIN = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+
+
+def _load(tmp_path: Path, values) -> parameters.Parameters:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return parameters.load(path)
+
+
+def _canonical(config) -> str:
+    return json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _all(params) -> dict[str, str]:
+    """Every configuration of the suite, as canonical JSON, by the name of its job."""
+    found = {}
+    for dataset in jobs.datasets(params):
+        found[f"prepare {dataset}"] = jobs.prepare_config(params, dataset)
+    for run in jobs.runs(params):
+        for verb in ("train", "sample", "evaluate"):
+            name = f"{verb} {run.experiment} {run.model} {run.seed}"
+            found[name] = getattr(jobs, f"{verb}_config")(params, *run)
+    for experiment in jobs.suite_experiments(params):
+        found[f"collect {experiment}"] = jobs.collect_config(params, experiment)
+    for experiment, figure in jobs.figures(params):
+        found[f"figure {experiment} {figure}"] = jobs.figure_config(params, experiment, figure)
+    found["report"] = jobs.report_config(params)
+    return {name: _canonical(config) for name, config in found.items()}
+
+
+def _changed(tmp_path: Path, *changes) -> set[str]:
+    """Jobs whose configuration differs after some changes ``(path, value)``."""
+    values = copy.deepcopy(PLAIN)
+    for path, value in changes:
+        *parents, last = path.split(".")
+        block = values
+        for part in parents:
+            block = block[part]
+        block[last] = value
+    before, after = _all(_load(tmp_path, PLAIN)), _all(_load(tmp_path, values))
+    names = before.keys() | after.keys()
+    return {name for name in names if before.get(name) != after.get(name)}
+
+
+def _runs(verb: str, experiment: str, *models: str, seeds=(0, 1, 2)) -> set[str]:
+    names = models or PLAIN["experiments"][experiment]["models"]
+    return {f"{verb} {experiment} {model} {seed}" for model in names for seed in seeds}
+
+
+def _figures(experiment: str) -> set[str]:
+    return {f"figure {experiment} {name}" for name in PLAIN["experiments"][experiment]["figures"]}
+
+
+DEMO = ("univariate", "bivariate")
+
+
+def test_the_jobs_of_the_default_suite():
+    params = parameters.load(FILE)
+    names = _all(params)
+    assert jobs.datasets(params) == ["constants", "univariate", "bivariate"]
+    assert len(jobs.runs(params)) == 3 * (7 + 4)
+    expected = {f"prepare {name}" for name in ("constants", *DEMO)} | {"report"}
+    for experiment in DEMO:
+        for verb in ("train", "sample", "evaluate"):
+            expected |= _runs(verb, experiment)
+    for experiment in ("constants", *DEMO):
+        expected |= {f"collect {experiment}"} | _figures(experiment)
+    assert set(names) == expected
+
+
+def test_a_training_configuration_in_full():
+    params = parameters.load(FILE)
+    assert jobs.train_config(params, "univariate_paper", "t3vae_nu9", 3) == {
+        "dataset": "univariate",
+        "network": {"kind": "mlp", "hidden": [64, 64], "negative_slope": 0.01},
+        "model": {"family": "t3vae", "nu": 9.0, "beta": 1.0},
+        "latent_dim": 1,
+        "sigma": 0.1,
+        "training": {
+            "learning_rate": 1e-3,
+            "epsilon": 1e-8,
+            "weight_decay": 1e-4,
+            "batch_size": 1024,
+            "epochs": 100,
+            "patience": 15,
+            "clip_norm": None,
+            "precision": "float32",
+        },
+        "seed": 3,
+    }
+
+
+def test_the_same_settings_in_two_experiments_are_the_same_training():
+    params = parameters.load(FILE)
+    for verb in ("train", "sample"):
+        resolve = getattr(jobs, f"{verb}_config")
+        assert resolve(params, "univariate", "vae", 0) == resolve(
+            params, "univariate_paper", "vae", 0
+        )
+
+
+CHANGES = {
+    "nu of one model": (
+        [("models.t3vae_nu9.nu", 9.5)],
+        _runs("train", "univariate", "t3vae_nu9") | {"report"},
+    ),
+    "settings of a training": (
+        [("training.bivariate.epochs", 99)],
+        _runs("train", "bivariate"),
+    ),
+    "the decoder's scale": (
+        [("experiments.univariate.sigma", 0.2)],
+        _runs("train", "univariate"),
+    ),
+    "the fit of the latent law": (
+        [("sampling.synthetic.fit.max_components", 5)],
+        _runs("sample", "univariate") | _runs("sample", "bivariate"),
+    ),
+    "options of a metric": (
+        [("evaluation.univariate.mmd.points", 1999)],
+        _runs("evaluate", "univariate"),
+    ),
+    "options of a metric that is not computed": (
+        [("evaluation.bivariate.ks", {})],
+        set(),
+    ),
+    "a metric": (
+        [("experiments.bivariate.metrics", ["mmd", "hill"])],
+        _runs("evaluate", "bivariate") | {"collect bivariate", "report"},
+    ),
+    "a seed more": (
+        [("experiments.bivariate.seeds", [0, 1, 2, 3])],
+        {
+            *(
+                name
+                for v in ("train", "sample", "evaluate")
+                for name in _runs(v, "bivariate", seeds=[3])
+            ),
+            "collect bivariate",
+            "report",
+        },
+    ),
+    "a model more": (
+        [
+            (
+                "experiments.bivariate.models",
+                [*PLAIN["experiments"]["bivariate"]["models"], "beta_vae_2"],
+            )
+        ],
+        {
+            *(
+                n
+                for v in ("train", "sample", "evaluate")
+                for n in _runs(v, "bivariate", "beta_vae_2")
+            ),
+            *_figures("bivariate"),
+            "collect bivariate",
+            "report",
+        },
+    ),
+    "a model that no experiment of the suite has": (
+        [("models.new", {"family": "t3vae", "nu": 3.0})],
+        set(),
+    ),
+    "the data": (
+        [("datasets.univariate.train", 199_999), ("sampling.synthetic.aggregate", 199_999)],
+        {"prepare univariate"} | _runs("sample", "univariate") | _runs("sample", "bivariate"),
+    ),
+    "a grid of the theory": (
+        [("datasets.constants.regularizer.points", 100)],
+        {"prepare constants"},
+    ),
+    "a colour": (
+        [("figures.palette.de_vae_nu9", "#000001")],
+        _figures("univariate"),
+    ),
+    "the size of text": (
+        [("figures.style.font_size", 8.0)],
+        _figures("univariate") | _figures("bivariate") | _figures("constants"),
+    ),
+    "a figure less": (
+        [("experiments.constants.figures", ["regularizer", "tau_alpha"])],
+        {"figure constants high_dimension", "collect constants", "report"},
+    ),
+    "the control": (
+        [("experiments.bivariate.control", "t3vae_nu5")],
+        {"collect bivariate"},
+    ),
+    "the device": ([("device", "cpu")], set()),
+    "another suite's experiment": ([("experiments.univariate_paper.sigma", 0.5)], set()),
+    "the way a number is written": (
+        [
+            ("models.t3vae_nu9.nu", 9),
+            ("training.univariate.epochs", 100.0),
+            ("experiments.bivariate.sigma", 1),
+            ("experiments.univariate.seeds", [0.0, 1, 2]),
+            ("datasets.univariate.train", 200000.0),
+            ("figures.style.dpi", 200.0),
+            ("figures.palette.vae", "#d55e00"),
+            ("evaluation.univariate.threshold", 6),
+            ("training.univariate.weight_decay", 1.0e-04),
+        ],
+        set(),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_reaches_its_jobs_and_no_other(tmp_path, change):
+    changes, expected = CHANGES[change]
+    assert _changed(tmp_path, *changes) == expected
+
+
+def test_the_name_of_an_experiment_reaches_no_run(tmp_path):
+    values = copy.deepcopy(PLAIN)
+    values["experiments"]["renamed"] = values["experiments"].pop("univariate")
+    values["suites"]["demo"] = ["constants", "renamed", "bivariate"]
+    before, after = (_all(_load(tmp_path, v)) for v in (PLAIN, values))
+    for name, config in before.items():
+        if name.split()[0] in ("train", "sample", "evaluate"):
+            assert after[name.replace(" univariate ", " renamed ")] == config
+
+
+def test_configurations_hold_no_number_that_json_cannot_say():
+    for suite in PLAIN["suites"]:
+        params = parameters.load(FILE, {"suite": suite})
+        for text in _all(params).values():
+            assert _canonical(json.loads(text)) == text
+
+
+def test_an_experiment_without_models():
+    params = parameters.load(FILE)
+    config = jobs.collect_config(params, "constants")
+    assert (config["models"], config["seeds"], config["control"]) == ([], [], None)
+    assert jobs.figure_config(params, "constants", "tau_alpha")["palette"] == {}
+    assert not [run for run in jobs.runs(params) if run.experiment == "constants"]
+
+
+def test_a_model_without_a_colour_gets_a_lasting_one(tmp_path):
+    values = copy.deepcopy(PLAIN)
+    del values["figures"]["palette"]["vae"]
+    first = jobs.colour(_load(tmp_path, values), "vae")
+    assert first in jobs.FALLBACK_COLOURS
+    values["models"] = {"aaa": {"family": "vae"}, **values["models"]}
+    params = _load(tmp_path, values)
+    assert jobs.colour(params, "vae") == first
+    assert jobs.figure_config(params, "univariate", "density")["palette"]["vae"] == first
+
+
+def test_colours_within_a_figure_differ():
+    for suite in PLAIN["suites"]:
+        params = parameters.load(FILE, {"suite": suite})
+        for experiment, figure in jobs.figures(params):
+            palette = jobs.figure_config(params, experiment, figure)["palette"]
+            assert len(set(palette.values())) == len(palette)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: jobs.prepare_config(p, "nope"), "nope: not a dataset. Known: constants, "),
+        (lambda p: jobs.train_config(p, "nope", "vae", 0), "nope: not an experiment. Known: "),
+        (
+            lambda p: jobs.train_config(p, "bivariate", "de_vae_nu9", 0),
+            "not a model of experiment bivari",
+        ),
+        (lambda p: jobs.sample_config(p, "bivariate", "vae", 9), "9: not a seed of experiment biv"),
+        (
+            lambda p: jobs.evaluate_config(p, "constants", "vae", 0),
+            "vae: not a model of experiment",
+        ),
+        (lambda p: jobs.figure_config(p, "bivariate", "density"), "density: not a figure of bivar"),
+        (lambda p: jobs.collect_config(p, "nope"), "nope: not a"),
+        (lambda p: jobs.suite_experiments(p, "nope"), "nope: not a suite. Known: demo, "),
+    ],
+)
+def test_a_name_that_is_not_there_is_refused(call, message):
+    with pytest.raises(ConfigError, match=message):
+        call(parameters.load(FILE))
