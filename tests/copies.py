@@ -58,6 +58,7 @@ def append(path: Path, text: str) -> None:
 
 def call(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m module`` in a copy, without the path of the checkout."""
+    assert CHECKOUT not in (folder, *folder.parents), "a test never runs a workflow in the checkout"
     environment = {name: v for name, v in os.environ.items() if name != "PYTHONPATH"}
     if module == "t3vae":
         environment["PYTHONPATH"] = str(folder / "src")

@@ -16,7 +16,7 @@ from t3vae import datasets, files, layout
 from t3vae.errors import DataError
 from t3vae.figures import caption
 from t3vae.report import resources
-from t3vae.report.content import number
+from t3vae.report.numbers import number
 from t3vae.report.verdict import verdict
 from t3vae.stages import collect, figure, report
 
@@ -232,7 +232,7 @@ def test_verdict_when_it_does_not() -> None:
 def test_verdict_with_an_exception() -> None:
     priors = {"vae": 0.02, "t3vae_nu5": 0.1, "t3vae_nu9": 0.2}
     words = " ".join(verdict(*_tables(priors, {"vae": 0.03, "t3vae_nu5": 0.01, "t3vae_nu9": 0.02})))
-    assert "though not for VAE" in words
+    assert "Not so for VAE." in words
 
 
 def test_the_goal_needs_both_tails() -> None:

@@ -143,7 +143,9 @@ def _scale(axes: Axes, headline: Headline, rows: pd.DataFrame) -> None:
         axes.set_xticks(ticks if len(ticks) > 1 else [0.0, linear])
         axes.xaxis.set_minor_locator(NullLocator())
         return
-    axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
+    many = MaxNLocator(4, steps=[1, 2, 5, 10])
+    short = max(len(_short(tick, None)) for tick in many.tick_values(low, high)) <= 3
+    axes.xaxis.set_major_locator(many if short else MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(_short))
 
 

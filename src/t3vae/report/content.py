@@ -14,11 +14,12 @@ from t3vae.errors import DataError
 from t3vae.figures import caption
 from t3vae.figures.labels import LAW_LABELS, LAW_SHORT, LAWS, model_label
 from t3vae.files import read_json
+from t3vae.report.numbers import number
 from t3vae.report.verdict import verdict
 from t3vae.tables.files import read_table
 from t3vae.tables.headlines import HEADLINES, select
 
-__all__ = ["experiment", "number"]
+__all__ = ["experiment"]
 
 Cells = list[list[str]]
 
@@ -197,20 +198,6 @@ def _cell(column: str, value: Any) -> str:
     if column in ("seeds", "seed", "n"):
         return str(int(value))
     return value if isinstance(value, str) else number(float(value))
-
-
-def number(value: float) -> str:
-    """Return a number with four significant digits, without a needless exponent.
-
-    Example:
-        >>> number(0.0123456), number(12345.6), number(1.0e-7)
-        ('0.01235', '12350', '1.00e-07')
-    """
-    if value == 0:
-        return "0"
-    if 1e-4 <= abs(value) < 1e6:
-        return f"{float(f'{value:.4g}'):.10g}".replace("-", "−")
-    return f"{value:.2e}".replace("-", "−", 1) if value < 0 else f"{value:.2e}"
 
 
 def _span(values: pd.Series) -> str:

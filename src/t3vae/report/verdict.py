@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from t3vae.figures.labels import model_label
+from t3vae.report.numbers import number
 from t3vae.tables.headlines import HEADLINES, select
 
 __all__ = ["GOAL_DISTANCE", "GOAL_MASS", "verdict"]
@@ -112,10 +113,10 @@ def _conclusion(both: pd.DataFrame, correlation: float | None) -> str:
             "drawing from a law that matches it improves every model, whatever its prior."
         )
     if len(worse) < len(both) / 2:
-        exceptions = f", though not for {_names(worse)}" if worse else ""
+        exceptions = f" Not so for {_names(worse)}." if worse else ""
         return (
-            "The mismatch between the prior and the aggregate posterior explains most of the "
-            f"distance{exceptions}; the rest is due to the models themselves."
+            "For most models a latent law that matches the aggregate posterior brings the "
+            f"generated data closer to the truth: there the mismatch of the prior decides.{exceptions}"
         )
     return (
         "Here the mismatch between the prior and the aggregate posterior does not decide: a law "
@@ -136,7 +137,7 @@ def _goal(metrics: pd.DataFrame, both: pd.DataFrame) -> str:
     reached = len(both) - len(missed)
     text = (
         f"Goal for the fitted law: distance at most {GOAL_DISTANCE:g} and both tail masses within "
-        f"{GOAL_MASS:.0%} of the truth. Reached by {reached} of {len(both)} models"
+        f"{100 * GOAL_MASS:g} % of the truth. Reached by {reached} of {len(both)} models"
     )
     return f"{text}; missed by {_names(missed)}." if missed else f"{text}."
 
@@ -147,10 +148,9 @@ def _range(values: pd.Series) -> str:
         return "without a value"
     low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     if known[low] == known[high]:
-        return f"{known[low]:.3g} ({model_label(low)})"
-    return (
-        f"between {known[low]:.3g} ({model_label(low)}) and {known[high]:.3g} ({model_label(high)})"
-    )
+        return f"{number(known[low])} ({model_label(low)})"
+    ends = [f"{number(known[model])} ({model_label(model)})" for model in (low, high)]
+    return f"between {ends[0]} and {ends[1]}"
 
 
 def _names(models: Sequence[object], label: Callable[[str], str] = model_label) -> str:
