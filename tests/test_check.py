@@ -145,7 +145,7 @@ def test_changed_code(tree):
 
 
 @pytest.mark.parametrize(
-    "path, content",
+    ("path", "content"),
     [
         (layout.metrics(*RUN), "{not json"),
         (layout.metrics(*RUN), "[]"),

@@ -105,7 +105,7 @@ def test_closure_follows_imports_and_names(package):
 
 
 @pytest.mark.parametrize(
-    "file, old, new",
+    ("file", "old", "new"),
     [
         ("stages/train.py", "# a comment", "# another comment"),
         ("stages/train.py", "'''Train.'''", "'''Trains one model.'''"),
@@ -130,7 +130,7 @@ def test_edits_that_do_not_concern_a_job(package, file, old, new):
 
 
 @pytest.mark.parametrize(
-    "file, old, new",
+    ("file", "old", "new"),
     [
         ("stages/train.py", "seeding.seed()", "seeding.seed() + 1"),
         ("stages/train.py", "'''Run.'''", "x = '''Run.'''"),

@@ -15,7 +15,6 @@ import pytest
 from t3vae import datasets, files, layout
 from t3vae.errors import DataError
 from t3vae.figures import caption
-from t3vae.report import resources
 from t3vae.report.numbers import number
 from t3vae.report.verdict import verdict
 from t3vae.stages import collect, figure, report
@@ -244,12 +243,6 @@ def test_verdict_uses_another_distance_or_says_nothing() -> None:
     words = " ".join(verdict(*_tables({"vae": 0.02}, {"vae": 0.001}, metric="mmd")))
     assert "maximum mean discrepancy" in words and "Goal" not in words
     assert verdict(*_tables({"vae": 0.02}, {"vae": 0.001}, metric="ksd")) == []
-
-
-def test_resources_are_files_of_the_package() -> None:
-    found = resources()
-    assert all(path.is_file() for path in found)
-    assert {path.name for path in found} >= {"page.html", "density.txt"}
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_names_follow_the_figures() -> None:
     config = {"models": ["vae"], "figures": ["density", "survival"]}
     assert {"densities.csv", "survival.csv", "metrics.csv", "paired.csv"} <= set(names(config))
     assert "heatmaps.csv" not in names(config)
-    assert outputs(config)[-2:] == ["provenance.json", "dvc/vae.json"]
+    assert outputs(config)[-1] == "provenance.json"
     assert reads("no_such_figure") == []
 
 
@@ -340,7 +340,7 @@ def test_without_a_control_nothing_is_paired(tmp_path: Path) -> None:
     fake.write(tmp_path, "toy", fake.UNIVARIATE, config, draws=50)
     collect.run(tmp_path, config, "toy")
     assert table(tmp_path, "paired.csv").empty
-    assert json.loads(layout.under(tmp_path, layout.table("toy", "dvc/vae.json")).read_text())
+    assert json.loads(layout.under(tmp_path, layout.headline("toy", "vae")).read_text())
 
 
 # --- theory -------------------------------------------------------------------------------

@@ -144,6 +144,11 @@ def test_colour(copy):
     assert jobs(copy) == FIGURES | {"report"}
 
 
+def test_caption(copy):
+    append(copy / "src/t3vae/figures/captions/density.txt", "One more sentence.")
+    assert jobs(copy) == {"report"}
+
+
 def test_new_seed(copy):
     change(copy, {f"experiments.{EXPERIMENT}.seeds": [0, 7]})
     assert jobs(copy) == runs("vae", seed=7) | runs("t3vae_nu9", seed=7) | GATHERED
@@ -165,10 +170,9 @@ def test_comments_and_docstrings(copy):
 
 
 @pytest.mark.parametrize(
-    "module, expected",
+    ("module", "expected"),
     [
         ("divergence", runs("t3vae_nu9") | GATHERED),
-        ("models/vae", runs("vae") | GATHERED),
         ("metrics/tail", runs("vae", "evaluate") | runs("t3vae_nu9", "evaluate") | GATHERED),
         ("datasets/theory", THEORY | {"report"}),
         ("figures/history", {f"figure {EXPERIMENT} history", "report"}),
@@ -316,7 +320,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("options", [(), ("-n",), ("--configfile", "params.yaml")])
+@pytest.mark.parametrize("options", [("-n",), ("--configfile", "params.yaml")])
 def test_all_mistakes_at_once_and_nothing_written(fresh, options):
     sigma = f"experiments.{EXPERIMENT}.sigma"
     change(fresh, {"models.t3vae_nu9.nu": 1.5, "devise": "auto", sigma: -0.1})
@@ -329,7 +333,7 @@ def test_all_mistakes_at_once_and_nothing_written(fresh, options):
     assert tree(fresh) == before
 
 
-@pytest.mark.parametrize("text", [b"", b"suite: \xff\n", b"suite: a\nsuite: b\n", b"a:\n\t- b\n"])
+@pytest.mark.parametrize("text", [b"", b"suite: \xff\n"])
 def test_unreadable_parameters(fresh, text):
     (fresh / "params.yaml").write_bytes(text)
     done = call(fresh, "snakemake", "-n")

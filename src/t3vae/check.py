@@ -13,13 +13,13 @@ import os
 import re
 import sys
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from html import unescape
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from t3vae import digests, files, layout, parameters
-from t3vae.errors import DataError
+from t3vae.errors import ConfigError, DataError
 from t3vae.figures.provenance import read_provenance
 from t3vae.plan import Job, Plan
 
@@ -27,6 +27,7 @@ __all__ = ["Finding", "examine", "prune_orphans", "run"]
 
 RECORDS = ".snakemake/metadata"
 RETIRED = "scratch/retired"
+VERBS = ("prepare", "train", "sample", "evaluate", "collect", "figure", "report")
 KINDS = ("stale", "missing", "orphaned", "unrecorded")
 # Folders whose files are all results, so that an unknown one is an orphan.
 FOLDERS = ("data/prepared", *(f"results/{k}" for k in ("runs", "samples", "metrics", "tables")))
@@ -44,7 +45,14 @@ class Finding(NamedTuple):
         return f"{self.kind:<10} {self.path}: {self.reason}"
 
 
-def run(root: Path, params: Path, *, records: bool = False, prune: bool = False) -> int:
+def run(
+    root: Path,
+    params: Path,
+    *,
+    records: bool = False,
+    prune: bool = False,
+    verbs: Collection[str] = (),
+) -> int:
     """Print what is not well, one line a result, and a summary; return the exit status.
 
     Args:
@@ -52,13 +60,20 @@ def run(root: Path, params: Path, *, records: bool = False, prune: bool = False)
         params: the parameter file.
         records: also demand a Snakemake record for every result.
         prune: move orphans to ``scratch/retired/``.
+        verbs: steps whose results are checked, and no orphans then; all by default.
+
+    Raises:
+        ConfigError: there is no such step.
 
     Returns:
         0 when all is well, else 1.
     """
     plan = Plan(parameters.load(params))
+    unknown = sorted(set(verbs) - set(VERBS))
+    if unknown:
+        raise ConfigError(f"--verb {unknown[0]}: must be one of {', '.join(VERBS)}.")
     sys.path.append(str(params.resolve().parent))  # models of one's own lie beside the parameters
-    findings = examine(root, plan, records=records)
+    findings = examine(root, plan, records=records, verbs=verbs)
     orphans = [finding.path for finding in findings if finding.kind == "orphaned"]
     moved = dict(prune_orphans(root, orphans)) if prune else {}
     for finding in findings:
@@ -72,12 +87,16 @@ def run(root: Path, params: Path, *, records: bool = False, prune: bool = False)
     return 1 if left else 0
 
 
-def examine(root: Path, plan: Plan, *, records: bool = False) -> list[Finding]:
+def examine(
+    root: Path, plan: Plan, *, records: bool = False, verbs: Collection[str] = ()
+) -> list[Finding]:
     """Return what is not well among the results of the suite, and all orphans."""
     findings: list[Finding] = []
     unwell: dict[str, str] = {}
     seen: dict[str, str | None] = {}
     for job in plan.jobs():
+        if verbs and job.verb not in verbs:
+            continue
         missing = [p for p in job.outputs if not layout.under(root, p).is_file()]
         if missing:
             more = f" (and {len(missing) - 1} more of this job)" if len(missing) > 1 else ""
@@ -91,6 +110,8 @@ def examine(root: Path, plan: Plan, *, records: bool = False) -> list[Finding]:
             unwell.update(dict.fromkeys(job.outputs, kind))
         if records:
             findings += _unrecorded(root, [p for p in job.outputs if p not in missing])
+    if verbs:
+        return findings
     return findings + [
         Finding("orphaned", path, "no experiment of the parameters has it")
         for path in _orphans(root, plan)

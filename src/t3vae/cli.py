@@ -165,12 +165,19 @@ def report(params: Path, root: Path, config: str | None) -> None:
 @cli.command()
 @_options(*_COMMON)
 @click.option("--records", is_flag=True, help="Demand a Snakemake record for every result too.")
+@click.option(
+    "--verb",
+    "verbs",
+    multiple=True,
+    metavar="VERB",
+    help="Check the results of this step only, and no orphans; may be repeated.",
+)
 @click.option("--prune", is_flag=True, help="Move orphaned results to scratch/retired/.")
-def check(params: Path, root: Path, records: bool, prune: bool) -> None:
+def check(params: Path, root: Path, records: bool, verbs: tuple[str, ...], prune: bool) -> None:
     """Name every result that is stale, missing or orphaned, and why."""
     from t3vae.check import run as run_check
 
-    sys.exit(run_check(root, params, records=records, prune=prune))
+    sys.exit(run_check(root, params, records=records, prune=prune, verbs=verbs))
 
 
 @cli.command()

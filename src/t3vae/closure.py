@@ -55,6 +55,9 @@ OUTSIDE = frozenset(
     ]
 )
 
+# Text that is no code and yet part of a result.
+RESOURCES = {f"{PACKAGE}.stages.report": ("report", "figures")}
+
 # Where a configuration names code: the subpackage whose registry explains the name.
 MODELS, NETWORKS, SOURCES = "models", "networks", "datasets"
 METRICS, FIGURES = "metrics", "figures"
@@ -101,7 +104,18 @@ def texts(start: Start) -> dict[str, Any]:
     return {
         "entries": list(start.entries),
         "modules": {name: _normalised(name) for name in modules(start)},
+        "resources": dict(_resources(start)),
     }
+
+
+def _resources(start: Start) -> Iterator[tuple[str, str]]:
+    """Yield the templates and captions that the modules a job starts with are made of."""
+    folder = Path(__file__).parent
+    for subpackage in [part for name in start.modules for part in RESOURCES.get(name, ())]:
+        for path in sorted((folder / subpackage).rglob("*")):
+            if path.suffix in (".html", ".txt"):
+                relative = path.relative_to(folder).as_posix()
+                yield relative, path.read_text(encoding="utf-8")
 
 
 def _names(

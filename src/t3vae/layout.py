@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 __all__ = [
     "figure",
+    "headline",
     "manifest",
     "metrics",
     "prepared",
@@ -68,6 +69,16 @@ def metrics(experiment: str, model: str, seed: int | str) -> str:
 def table(experiment: str, name: str) -> str:
     """One table of an experiment, name with its ending."""
     return f"results/tables/{experiment}/{name}"
+
+
+def headline(experiment: str, model: str) -> str:
+    """The few numbers of a model that ``dvc metrics`` shows.
+
+    Example:
+        >>> headline("univariate", "vae")
+        'results/tables/headlines/univariate/vae.json'
+    """
+    return f"results/tables/headlines/{experiment}/{model}.json"
 
 
 def figure(experiment: str, name: str, ending: str) -> str:

@@ -174,7 +174,10 @@ class Plan:
                 "collect",
                 {"experiment": experiment},
                 config,
-                outputs=tuple(layout.table(experiment, f) for f in tables.outputs(config)),
+                outputs=(
+                    *(layout.table(experiment, name) for name in tables.outputs(config)),
+                    *(layout.headline(experiment, model) for model in config["models"]),
+                ),
                 witness=witness,
                 inputs=tuple(inputs),
                 arrays=self._arrays(dataset, None),

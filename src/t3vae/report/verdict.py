@@ -116,7 +116,8 @@ def _conclusion(both: pd.DataFrame, correlation: float | None) -> str:
         exceptions = f" Not so for {_names(worse)}." if worse else ""
         return (
             "For most models a latent law that matches the aggregate posterior brings the "
-            f"generated data closer to the truth: there the mismatch of the prior decides.{exceptions}"
+            "generated data closer to the truth: there the mismatch of the prior decides."
+            f"{exceptions}"
         )
     return (
         "Here the mismatch between the prior and the aggregate posterior does not decide: a law "

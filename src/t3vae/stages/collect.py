@@ -81,7 +81,7 @@ def run(root: Path, config: Mapping[str, Any], experiment: str) -> None:
         tables, extra = collected.tables(), {"versions": collected.versions}
         for model in config["models"]:
             summary = headlines.summary(tables["metrics.csv"], model)
-            files.write_json(_path(root, experiment, f"dvc/{model}.json"), summary)
+            files.write_json(layout.under(root, layout.headline(experiment, model)), summary)
     else:
         tables, extra = dict(_theory(root, config, manifest, inputs)), {}
     for name, table in tables.items():

@@ -62,5 +62,4 @@ def outputs(config: Mapping[str, Any]) -> list[str]:
         >>> outputs({"figures": ["tau_alpha"]})
         ['tau_alpha.csv', 'provenance.json']
     """
-    summaries = [f"dvc/{model}.json" for model in config.get("models") or ()]
-    return [*names(config), "provenance.json", *summaries]
+    return [*names(config), "provenance.json"]
