@@ -26,6 +26,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "config",
             "declarations",
             "families",
+            "given",
             "imported",
             "jobs",
             "metric_options",
@@ -49,8 +50,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "digests", "constants", "mathematics", "networks", "models"},
     ),
     # Data know nothing of models; metrics know neither models nor data.
-    "data": ({"datasets.*"}, {"ground", "constants"}),
-    "prepared": ({"prepared"}, {"ground", "digests"}),
+    "data": ({"archives", "datasets.*", "pickles"}, {"ground", "constants"}),
+    "prepared": ({"prepared", "runs"}, {"ground", "digests"}),
     "metrics": ({"metrics.*"}, {"ground"}),
     # Tables and arrays only.
     "tables": ({"tables.*"}, {"ground", "metrics"}),

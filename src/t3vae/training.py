@@ -99,6 +99,7 @@ def fit(
     key: str | None = None,
     label: str = "train",
     settings: Settings | None = None,
+    finish: Callable[[Result], None] | None = None,
     **changes: Any,
 ) -> Result:
     """Train a model in place and return its history.
@@ -113,6 +114,8 @@ def fit(
         key: digest that names the run; by default of settings, model and data.
         label: name in front of the progress bar.
         settings: how to train.
+        finish: called at the end with the result, for example to write it down; what is in the
+            scratch folder is removed only after it.
         changes: fields of :class:`Settings` that differ, for example ``epochs=20``.
 
     Raises:
@@ -142,6 +145,8 @@ def fit(
     scratch = Scratch(Path(path) if path else None, key or run.digest())
     with scratch.lock(), TerminationFlag() as flag, torch.random.fork_rng():
         result = run.train(scratch, flag, label)
+        if finish is not None:
+            finish(result)
         scratch.clear()
     return result
 
@@ -197,10 +202,7 @@ class _Run:
 
     def _finished(self) -> bool:
         waited = self.position.epoch - self.position.best_epoch
-        return (
-            self.position.epoch >= self.settings.epochs
-            or waited >= self.settings.patience
-        )
+        return self.position.epoch >= self.settings.epochs or waited >= self.settings.patience
 
     def _epoch(
         self, scratch: Scratch, flag: TerminationFlag, advance: Callable[[int], Any]
@@ -215,12 +217,11 @@ class _Run:
             batch = shuffled[step * size : (step + 1) * size]
             seeding.set_torch_seed(self.seed, "train/noise", epoch * self.steps_per_epoch + step)
             optimizer.zero_grad()
-            loss = model.loss(batch)
-            loss.total.backward()
+            loss = model.loss_and_gradients(batch)
             if clip_norm is not None:
                 optimizer.clip(clip_norm)
             optimizer.step()
-            self.fresh += (loss.reconstruction.detach(), loss.regularizer.detach())
+            self.fresh += (loss.reconstruction, loss.regularizer)
             self.position.step = step + 1
             if len(self.fresh) >= 2 * _CHECK_EVERY or flag.raised:
                 advance(self._check(scratch))
@@ -231,6 +232,8 @@ class _Run:
                     self._save(scratch)
         advance(self._check(scratch))
         self._close_epoch(scratch)
+        if scratch.due():
+            self._save(scratch)
 
     def _check(self, scratch: Scratch) -> int:
         """Keep the losses since the last check; stop at the first that is not finite."""
@@ -253,7 +256,7 @@ class _Run:
             f"{self.steps_per_epoch}, batch rows {step * size}..{last} of that epoch's order. "
             f"Try a smaller learning_rate (now {self.settings.learning_rate:g}), set clip_norm, "
             "or look for extreme values in the data. The last good state is kept"
-            + (f" in {scratch.folder}." if scratch.folder else ".")
+            + (f" in {scratch.folder}; remove it to try the same again." if scratch.folder else ".")
         )
         self._use_best()
         scratch.mark_failed(message)
@@ -321,7 +324,9 @@ class _Run:
             return
         tensors, record = found
         best_total = record.pop("best_total")
-        self.position = _Position(**record, best_total=math.inf if best_total is None else best_total)
+        self.position = _Position(
+            **record, best_total=math.inf if best_total is None else best_total
+        )
         state = {
             name.removeprefix("optimizer/"): value
             for name, value in tensors.items()
@@ -348,13 +353,16 @@ def _as_tensor(x: Any, model: Model, device: torch.device) -> Tensor:
         tensor = tensor.unsqueeze(1)
     if list(tensor.shape[1:]) != model.data_shape or len(tensor) == 0:
         raise DataError(
-            f"data of shape {list(tensor.shape)}: must be [N, {', '.join(map(str, model.data_shape))}]"
-            " with N at least 1, as the model was built for."
+            f"data of shape {list(tensor.shape)}: must be [N, "
+            f"{', '.join(map(str, model.data_shape))}] with N at least 1, "
+            "as the model was built for."
         )
     tensor = tensor.to(device=device, dtype=torch.float32)
     if not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
         rows = (~torch.isfinite(tensor.flatten(1))).any(1).nonzero().flatten()[:3].tolist()
-        raise DataError(f"data: rows {rows} hold values that are not finite. Remove or repair them.")
+        raise DataError(
+            f"data: rows {rows} hold values that are not finite. Remove or repair them."
+        )
     return tensor.contiguous()
 
 

@@ -34,7 +34,7 @@ def model_class(family: str) -> type[Model]:
         ConfigError: the family is unknown or its module cannot be imported.
     """
     path = FAMILIES.get(family, family)
-    module_name, _, class_name = path.partition(":")
+    module_name, _, class_name = str(path).partition(":")
     if not class_name:
         raise ConfigError(
             f"family {family!r}: must be one of {', '.join(sorted(FAMILIES))}, or an import path "
@@ -42,10 +42,15 @@ def model_class(family: str) -> type[Model]:
         )
     try:
         loaded: type[Model] = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"family {family!r}: cannot be imported ({error}). Put its folder on PYTHONPATH."
         ) from error
+    base = importlib.import_module("t3vae.models.base").Model
+    if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        raise ConfigError(
+            f"family {family!r}: must be a class derived from t3vae.models.base.Model."
+        )
     return loaded
 
 

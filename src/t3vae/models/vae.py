@@ -17,7 +17,8 @@ from t3vae.constants import gamma_constants
 from t3vae.distributions import DiagonalGaussian
 from t3vae.errors import ConfigError
 from t3vae.models.base import Loss, Model, check_above
-from t3vae.objectives import gaussian_kl_2x
+from t3vae.models.fused import Slopes
+from t3vae.objectives import gaussian_kl_2x, gaussian_kl_2x_slopes
 
 __all__ = ["VAE"]
 
@@ -79,5 +80,10 @@ class VAE(Model):
     def loss(self, x: Tensor) -> Loss:
         """Return the doubled negative ELBO without the decoder's normaliser."""
         mu, logvar = self._encoded(x)
-        z = torch.addcmul(mu, torch.exp(0.5 * logvar), torch.randn_like(mu))
-        return self._assemble(self._squared_error(x, z), gaussian_kl_2x(mu, logvar, self.prior_scale))
+        z = torch.addcmul(mu, torch.exp(0.5 * logvar), self._noise(x))
+        return self._assemble(
+            self._squared_error(x, self.decoder(z)), gaussian_kl_2x(mu, logvar, self.prior_scale)
+        )
+
+    def _regularizer_with_slopes(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Slopes:
+        return (*gaussian_kl_2x_slopes(mu, logvar, self.prior_scale), None)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from t3vae import checkpoint, digests, files, layout, sampling
+from t3vae import checkpoint, digests, files, layout, runs, sampling
 from t3vae.prepared import Prepared
 
 __all__ = ["run"]
@@ -42,9 +42,9 @@ def run(
     inputs = dict(data.inputs)
     for path in (weights, trained):
         inputs[path] = digests.file_digest(layout.under(root, path))
-    run_config = files.read_json(layout.under(root, trained))
+    run_config = runs.read_config(root, experiment, model, seed)
     provenance = digests.provenance("sample", config, inputs, uses=[run_config])
-    net = checkpoint.load(layout.under(root, weights), device)
+    net = checkpoint.load_run(layout.under(root, layout.run_dir(experiment, model, seed)), device)
     tensors: dict[str, np.ndarray] = {}
     aggregate = sampling.encode(net, data.array("train")[: options["aggregate"]], seed=seed)
     tensors["latent/aggregate"] = _array(aggregate)
