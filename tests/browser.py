@@ -10,11 +10,20 @@ import threading
 from pathlib import Path
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars "
-    "--disable-background-networking --disable-component-update --disable-sync "
-    "--enable-logging=stderr --window-size=1100,1400 --virtual-time-budget=5000"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--window-size=1100,1400",
+    "--virtual-time-budget=5000",
+]
 
 
 class _Recorder(http.server.SimpleHTTPRequestHandler):

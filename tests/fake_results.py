@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from t3vae import digests, files, layout
+from t3vae import datasets, digests, files, layout
 
 STRETCH = {"vae": 0.9, "student_t_vae": 1.05, "t3vae_nu5": 1.5, "t3vae_nu9": 1.2}
 SEEDS = (0, 1, 2)
@@ -257,3 +257,9 @@ def _metrics(
         "metrics": found,
     }
     files.write_json(layout.under(root, layout.metrics(experiment, model, seed)), record)
+
+
+def constants(root: Path) -> None:
+    """Prepare the data set of the constants below ``root``."""
+    folder = layout.under(root, layout.prepared("constants"))
+    datasets.prepare(CONSTANTS, folder, digests.provenance("prepare", CONSTANTS))

@@ -98,14 +98,11 @@ def test_damaged_tensors(folder, tensor_file, flips, edits) -> None:
 
 
 def test_every_single_byte_of_tensors(folder, tensor_file) -> None:
-    path, refused = folder / "a.safetensors", 0
+    path = folder / "a.safetensors"
     for at in range(len(tensor_file)):
         path.write_bytes(flipped(tensor_file, [(at, 1)]))
-        try:
-            assert same(files.read_tensors(path)), at
-        except DataError:
-            refused += 1
-    assert refused >= 0.97 * len(tensor_file)  # not: padding, and the name of the checksum
+        with pytest.raises(DataError, match="damaged"):
+            files.read_tensors(path)
 
 
 @settings(max_examples=100, deadline=None)

@@ -55,13 +55,13 @@ def alone(place) -> Path:
     return folder
 
 
-def started(folder: Path) -> subprocess.Popen[str]:
+def started(folder: Path) -> subprocess.Popen[bytes]:
+    """Start four jobs at once; what is said goes to a file, since jobs may outlive Snakemake."""
     assert CHECKOUT not in (folder, *folder.parents)
     environment = {name: v for name, v in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "-j4", *CPU],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "snakemake", "-j4", *CPU]
+    with open(folder / "said.txt", "wb") as said:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
 
 
 def job_processes(folder: Path, verb: str) -> Iterator[int]:
@@ -69,17 +69,17 @@ def job_processes(folder: Path, verb: str) -> Iterator[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if words[1:4] == [b"-m", b"t3vae", verb.encode()]:
-                if (entry / "cwd").readlink() == folder:
-                    yield int(entry.name)
+            wanted = words[1:4] == [b"-m", b"t3vae", verb.encode()]
+            if wanted and (entry / "cwd").readlink() == folder:
+                yield int(entry.name)
         except OSError:
             continue  # it has ended
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
     deadline = time.monotonic() + 120
     while not condition():
-        assert process is None or process.poll() is None, process.communicate()
+        assert process is None or process.poll() is None, "it ended too early"
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -94,8 +94,8 @@ def disturbed(place) -> Path:
     until(lambda: any(folder.glob("scratch/runs/*/lock")), process)
     training = next(job_processes(folder, "train"))
     os.kill(training, signal.SIGKILL)
-    text = process.communicate()[0]
-    assert process.returncode == 1
+    assert process.wait() == 1
+    text = (folder / "said.txt").read_text()
     assert "Error in rule train" in text and f"logs/train/{EXPERIMENT}" in text
     assert not list(folder.glob("results/**/.*.part")) and not (folder / "results/tables").exists()
 
@@ -103,7 +103,7 @@ def disturbed(place) -> Path:
     process = started(folder)
     until(lambda: bool(list(job_processes(folder, "train"))), process)
     process.kill()
-    process.communicate()
+    process.wait()
     assert list(job_processes(folder, "train"))
     locked = call(folder, "snakemake", "-j4", *CPU)
     assert locked.returncode != 0 and "--unlock" in locked.stdout + locked.stderr

@@ -17,7 +17,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from t3vae import datasets, layout
+from t3vae import layout
 from t3vae.errors import ConfigError, DataError
 from t3vae.figures import REGISTRY, caption
 from t3vae.figures.labels import LAWS, model_label
@@ -50,7 +50,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     both = fake.collect_config(fake.BIVARIATE, MANY) | {"seeds": [0], "figures": ["heatmaps"]}
     fake.write(folder, "many_bivariate", fake.BIVARIATE, both, draws=2000)
     collect.run(folder, both, "many_bivariate")
-    datasets.prepare(fake.CONSTANTS, layout.under(folder, layout.prepared("constants")), {})
+    fake.constants(folder)
     job = {"dataset": "constants", "models": [], "figures": fake.FIGURES_THEORY}
     collect.run(folder, job, "constants")
     return folder

@@ -39,6 +39,26 @@ def test_files_get_the_usual_rights(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    """But not the file of a writer that lives, nor that of another file."""
+    dead, other = tmp_path / ".a.txt.x1.part", tmp_path / ".b.txt.x1.part"
+    dead.write_text("half")
+    other.write_text("half")
+    with files.atomic(tmp_path / "a.txt") as living:
+        files.write_text(tmp_path / "a.txt", "first")
+        assert living.exists()
+        living.write_text("second")
+    assert (tmp_path / "a.txt").read_text() == "second"
+    assert sorted(os.listdir(tmp_path)) == [".b.txt.x1.part", "a.txt"]
+
+
+@pytest.mark.parametrize("array", [np.float32(3.0), np.zeros((0, 2)), np.arange(5)[::2], [True]])
+def test_arrays_are_written_as_numpy_writes_them(tmp_path: Path, array) -> None:
+    files.write_npy(tmp_path / "a.npy", array)
+    np.save(tmp_path / "b.npy", array)
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_json_refuses_what_json_cannot_say(tmp_path: Path, value: float) -> None:
     with pytest.raises(DataError, match="infinite or not a number"):

@@ -13,7 +13,7 @@ import fake_results as fake
 import pandas as pd
 import pytest
 
-from t3vae import datasets, files, layout
+from t3vae import files, layout
 from t3vae.errors import DataError
 from t3vae.figures import caption
 from t3vae.report.numbers import number
@@ -87,7 +87,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     collect.run(folder, config, "toy")
     for name in FIGURES:
         figure.run(folder, fake.figure_config(name, models), "toy", name)
-    datasets.prepare(fake.CONSTANTS, layout.under(folder, layout.prepared("constants")), {})
+    fake.constants(folder)
     job = {"dataset": "constants", "models": [], "figures": ["regularizer"]}
     collect.run(folder, job, "constants")
     figure.run(folder, fake.figure_config("regularizer", []), "constants", "regularizer")

@@ -28,10 +28,13 @@ from t3vae import files, parameters
 from t3vae import jobs as configurations
 
 PROFILES = CHECKOUT / "profiles"
-EXTRAS = CHECKOUT / "build/extras"  # where the continuous integration installs the extra `slurm`
+EXTRAS = (
+    CHECKOUT / "build/extras-slurm"
+)  # where the continuous integration installs the extra `slurm`
 PLUGINS = ("snakemake_executor_plugin_slurm", "snakemake_executor_plugin_cluster_generic")
 EXPERIMENT = "univariate_smoke"
 EPOCHS = 100  # of a slow training, a third of a second each
+RUN = ("--experiment", EXPERIMENT, "--model", "slow", "--seed", "0")
 LONG = 300  # longer than Slurm lets a job of one minute run: 60 to 90 s
 
 SLOW_MODEL = '''
@@ -314,14 +317,15 @@ def test_weights_are_those_of_an_undisturbed_training(workflows, tmp_path):
     for name in names:
         workflows[name].finish()
     folder = workflows["cancelled"].folder
-    params = parameters.load(folder / "params.yaml")
-    config = configurations.train_config(params, EXPERIMENT, "vae", 0)
+    config = configurations.train_config(
+        parameters.load(folder / "params.yaml"), EXPERIMENT, "slow", 0
+    )
+    config["model"]["pause"] = 0.0
     (tmp_path / "data").symlink_to(folder / "data")
-    options = ("--model", "vae", "--seed", "0", "--root", str(tmp_path), "--device", "cpu")
-    given = ("--config", json.dumps(config))
-    done = call(folder, "t3vae", "train", "--experiment", EXPERIMENT, *options, *given)
+    options = (*RUN, "--root", str(tmp_path), "--device", "cpu", "--config", json.dumps(config))
+    done = call(folder, "t3vae", "train", *options)
     assert done.returncode == 0, done.stderr
-    by_hand = tmp_path / f"results/runs/{EXPERIMENT}/vae/seed0/model.safetensors"
+    by_hand = tmp_path / f"results/runs/{EXPERIMENT}/slow/seed0/model.safetensors"
     expected = files.read_tensors(by_hand)
     for name in names:
         found = files.read_tensors(workflows[name].run_file("model.safetensors"))
@@ -330,27 +334,27 @@ def test_weights_are_those_of_an_undisturbed_training(workflows, tmp_path):
             np.testing.assert_array_equal(found[key], value)
 
 
-def test_sigterm_of_the_cluster_ends_with_143(workflows):
+def test_sigterm_of_the_cluster_ends_with_143(workflows, tmp_path):
     """The status of the training itself, which Slurm and Snakemake do not pass on."""
     workflow = workflows["preempted"]
     workflow.finish()
-    folder = workflow.folder
+    (tmp_path / "data").symlink_to(workflow.folder / "data")
     script = (
-        f"#!/bin/sh\nexport PYTHONPATH={folder}/src:{folder} OMP_NUM_THREADS=1\n"
-        f"srun {sys.executable} -m t3vae train --experiment {EXPERIMENT} --model slow --seed 5\n"
-        "echo $? > status\n"
+        f"#!/bin/sh\nexport PYTHONPATH={workflow.folder}/src OMP_NUM_THREADS=1\n"
+        f"srun {sys.executable} -m t3vae train {' '.join(RUN)} --root {tmp_path} --device cpu\n"
+        f"echo $? > {tmp_path}/status\n"
     )
-    (folder / "job.sh").write_text(script)
-    place = (f"--chdir={folder}", "--output=/dev/null", "--cpus-per-task=1", "--mem=1000")
-    job = slurm.command("sbatch", "--parsable", *place, "job.sh").strip()
-    scratch = slurm.wait_for("training", workflow.training)
+    (tmp_path / "job.sh").write_text(script)
+    place = (f"--chdir={workflow.folder}", "--output=/dev/null", "--mem=1000")
+    job = slurm.command("sbatch", "--parsable", *place, str(tmp_path / "job.sh")).strip()
+    locks = tmp_path / "scratch/runs"
+    (lock,) = slurm.wait_for("start of the training", lambda: list(locks.glob("*/lock")))
     time.sleep(1)
-    slurm.command("scancel", "--signal=TERM", job)
-    slurm.wait_for("status", (folder / "status").exists)
-    slurm.wait_for("status", lambda: (folder / "status").read_text())
-    assert (folder / "status").read_text() == "143\n"
-    assert (scratch / "state.safetensors").exists()
-    assert not (folder / f"results/runs/{EXPERIMENT}/slow/seed5").exists()
+    slurm.command("scancel", "--signal=TERM", job)  # the training gets it, the script does not
+    status = tmp_path / "status"
+    assert slurm.wait_for("status", lambda: status.exists() and status.read_text()) == "143\n"
+    assert lock.with_name("state.safetensors").exists()
+    assert not (tmp_path / "results").exists()
 
 
 # --- the smoke suite ----------------------------------------------------------------------

@@ -82,6 +82,7 @@ def test_killed_at_random_moments(family: str, prepared: Path, tmp_path: Path) -
         else:
             assert child.exitcode == 0
             finished += 1
+            duration *= 0.8  # the machine is quicker than it was
             assert tree(root) == expected
             root = shutil.copytree(prepared, tmp_path / f"killed{finished}")
     child = children.start(children.pipeline, root, configs, RUN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from t3vae import layout
 from t3vae.plan import Job, Plan
 
 __all__ = ["expected_bytes", "start_message"]
@@ -40,13 +41,31 @@ def _bytes(plan: Plan, job: Job) -> int:
 
 
 def start_message(plan: Plan, folder: Path) -> str:
-    """Return what a run says when it starts: the suite, its jobs, and the disk it needs."""
+    """Return what a run says when it starts: the suite, its jobs, and the disk it needs.
+
+    Args:
+        plan: the jobs of the suite.
+        folder: where data and results lie; what is there already needs no more room.
+    """
     expected = expected_bytes(plan)
+    outputs = [layout.under(folder, path) for job in plan.jobs() for path in job.outputs]
+    there = sum(path.stat().st_size for path in outputs if path.is_file())
     free = shutil.disk_usage(folder).free
     text = (
         f"suite {plan.parameters.suite}: {len(plan.jobs())} jobs in all; "
-        f"data and results take about {expected / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+        f"data and results take about {_shown(expected)}, and as much again in the cache of DVC "
+        f"if you use it; {_shown(free)} are free"
     )
-    if free < expected:
+    if free < expected - there:
         text += ". This may not be enough: a full disk stops the run, which then goes on from there"
     return text
+
+
+def _shown(size: int) -> str:
+    """Return a number of bytes for people.
+
+    Example:
+        >>> _shown(20_000_000), _shown(3_400_000_000)
+        ('20 MB', '3.4 GB')
+    """
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

@@ -220,10 +220,10 @@ def write_tensors(
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Read all arrays of a safetensors file.
+    """Read all arrays of a file written by :func:`write_tensors`.
 
     Raises:
-        DataError: the file is missing, or damaged anywhere.
+        DataError: the file is missing, damaged anywhere, or has no checksum.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -232,8 +232,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         content = Path(path).read_bytes()
         arrays = load(content)
         header, body = _parts(content)
-        expected = header.get(_METADATA, {}).pop(_CHECKSUM, None)
-        if expected is not None and expected != _checksum(header, body):
+        if header[_METADATA].pop(_CHECKSUM) != _checksum(header, body):
             raise ValueError("its checksum is another")
         return arrays
     except FileNotFoundError as error:
