@@ -27,7 +27,7 @@ __all__ = ["Finding", "examine", "prune_orphans", "run"]
 
 RECORDS = ".snakemake/metadata"
 RETIRED = "scratch/retired"
-VERBS = ("prepare", "train", "sample", "evaluate", "collect", "figure", "report")
+VERBS = ("prepare", "extractor", "train", "sample", "evaluate", "collect", "figure", "report")
 KINDS = ("stale", "missing", "orphaned", "unrecorded")
 # Folders whose files are all results, so that an unknown one is an orphan.
 FOLDERS = ("data/prepared", *(f"results/{k}" for k in ("runs", "samples", "metrics", "tables")))

@@ -7,6 +7,7 @@ where one was fitted, the latent law ``fitted``. Nothing is unpickled.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,18 @@ __all__ = ["FORMAT", "describe", "fitted_tensors", "load", "load_run", "save", "
 
 FORMAT = 1
 _FITTED = ("weights", "loc", "scale", "nu")
+# What building raises on a description that was not written by :func:`save`.
+_NOT_A_DESCRIPTION = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    MemoryError,
+    ConfigError,
+)
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -31,9 +44,10 @@ def describe(model: Model) -> dict[str, Any]:
         "format": FORMAT,
         "model": {"family": models.family_name(model), **model.hyperparameters()},
         "data_shape": model.data_shape,
-        "latent_dim": model.latent_dim,
+        "latent_dim": model.given_latent_dim,
         "sigma": model.sigma,
         "network": model.network,
+        **({"classes": getattr(model, "classes", None)} if model.conditional else {}),
     }
 
 
@@ -80,12 +94,14 @@ def save(model: Model, path: Path | str, *, metadata: Mapping[str, str] | None =
     files.write_tensors(Path(path), tensors, header)
 
 
-def load(path: Path | str, device: str | torch.device = "cpu") -> Model:
+def load(path: Path | str, device: str | torch.device = "cpu", *, imports: bool = False) -> Model:
     """Rebuild a model from a file written by :func:`save`.
 
     Args:
         path: the file.
         device: where to put the weights.
+        imports: also follow the import path of a family outside this package, which runs the
+            code of its module; without it, such a module must have been imported before.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another format, or its weights are
@@ -101,18 +117,21 @@ def load(path: Path | str, device: str | torch.device = "cpu") -> Model:
                 f"{path}: format {description['format']}, this version reads {FORMAT}. "
                 "Train the model again, or use the version that wrote the file."
             )
+        _check_import(path, description["model"]["family"], imports)
         model = models.build(
             description["model"],
             description["data_shape"],
             description["latent_dim"],
             sigma=description["sigma"],
             network=description["network"],
+            classes=description.get("classes"),
         )
     except DataError as error:
         raise CheckpointError(str(error)) from error
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+    except _NOT_A_DESCRIPTION as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"{path}: not a checkpoint of this package ({error}). Train the model again."
+            f"{path}: not a checkpoint of this package ({first}). Train the model again."
         ) from error
     weights = {
         name.removeprefix("weights/"): torch.from_numpy(value.copy())
@@ -134,4 +153,15 @@ def load(path: Path | str, device: str | torch.device = "cpu") -> Model:
 
 def load_run(run_dir: Path | str, device: str | torch.device = "cpu") -> Model:
     """Rebuild the model of a training run from its folder."""
-    return load(Path(run_dir) / "model.safetensors", device)
+    return load(Path(run_dir) / "model.safetensors", device, imports=True)
+
+
+def _check_import(path: Path, family: Any, imports: bool) -> None:
+    """Refuse to run code that only the file names."""
+    module = str(models.FAMILIES.get(family, family)).partition(":")[0]
+    if family in models.FAMILIES or imports or module in sys.modules:
+        return
+    raise CheckpointError(
+        f"{path}: its family {family!r} lies outside this package, and loading it runs the code "
+        f"of {module}. If you trust it, import that module first, or pass imports=True."
+    )

@@ -25,7 +25,28 @@ __all__ = [
     "gamma_regularizer",
     "joint_log_prob",
     "power_regularizer",
+    "power_regularizer_slopes",
 ]
+
+
+def _exponentials(logvar: Tensor, shift: float, order: float) -> tuple[Tensor, Tensor]:
+    centred = logvar - shift
+    total = centred if logvar.shape[-1] == 1 else centred.sum(-1, keepdim=True)
+    return torch.expm1(centred), torch.expm1(total * (1.0 / order))
+
+
+def _power_terms(
+    mu: Tensor, logvar: Tensor, scale: float, shift: float, order: float
+) -> tuple[Tensor, Tensor]:
+    """Return the regularizer, [B], and exp(l_i) - exp(sum l_i / M), [B, m]."""
+    trace, entropy = _exponentials(logvar, shift, order)
+    difference = trace - entropy
+    if logvar.shape[-1] == 1:  # No sums over a single latent dimension.
+        value = torch.add(mu * mu, trace.sub_(entropy, alpha=order), alpha=scale)
+    else:
+        value = torch.addcmul(trace.mul_(scale), mu, mu).sum(-1, keepdim=True)
+        value.sub_(entropy, alpha=scale * order)
+    return value.squeeze(-1), difference
 
 
 class _PowerRegularizer(torch.autograd.Function):
@@ -40,31 +61,20 @@ class _PowerRegularizer(torch.autograd.Function):
     def forward(
         ctx: Any, mu: Tensor, logvar: Tensor, scale: float, shift: float, order: float
     ) -> Tensor:
-        trace, entropy = _PowerRegularizer._terms(logvar, shift, order)
-        ctx.save_for_backward(mu, logvar, trace - entropy)
+        value, difference = _power_terms(mu, logvar, scale, shift, order)
+        ctx.save_for_backward(mu, logvar, difference)
         ctx.numbers = scale, shift, order
-        if logvar.shape[-1] == 1:  # No sums over a single latent dimension.
-            value = torch.add(mu * mu, trace.sub_(entropy, alpha=order), alpha=scale)
-        else:
-            value = torch.addcmul(trace.mul_(scale), mu, mu).sum(-1, keepdim=True)
-            value.sub_(entropy, alpha=scale * order)
-        return value.squeeze(-1)
+        return value
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         mu, logvar, difference = ctx.saved_tensors
         scale, shift, order = ctx.numbers
         if torch.is_grad_enabled():  # A second derivative is wanted: redo it differentiably.
-            trace, entropy = _PowerRegularizer._terms(logvar, shift, order)
+            trace, entropy = _exponentials(logvar, shift, order)
             difference = trace - entropy
         gradient = gradients[0].unsqueeze(-1)
         return mu * (gradient * 2.0), difference * (gradient * scale), None, None, None
-
-    @staticmethod
-    def _terms(logvar: Tensor, shift: float, order: float) -> tuple[Tensor, Tensor]:
-        centred = logvar - shift
-        total = centred if logvar.shape[-1] == 1 else centred.sum(-1, keepdim=True)
-        return torch.expm1(centred), torch.expm1(total * (1.0 / order))
 
 
 def power_regularizer(
@@ -95,6 +105,18 @@ def power_regularizer(
         )
     value: Tensor = _PowerRegularizer.apply(mu, logvar, scale, shift, order)
     return value
+
+
+def power_regularizer_slopes(
+    mu: Tensor, logvar: Tensor, scale: float, shift: float, order: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Return :func:`power_regularizer`, [B], and its derivatives by mu and logvar, [B, m].
+
+    .. math:: \partial_{\mu_i} = 2\mu_i,\qquad
+              \partial_{\log\Sigma_{ii}} = v\big[e^{\ell_i} - e^{\frac1M\sum_j\ell_j}\big]
+    """
+    value, difference = _power_terms(mu, logvar, scale, shift, order)
+    return value, mu * 2.0, difference.mul_(scale)
 
 
 def gamma_regularizer(mu: Tensor, logvar: Tensor, constants: GammaConstants) -> Tensor:

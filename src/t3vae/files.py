@@ -2,17 +2,21 @@
 
 A write goes to a temporary name in the same folder, is flushed to the disk and then
 renamed, so that a reader sees the old file or the new one, never a part. Formats are
-JSON, NumPy ``.npy``, CSV text and safetensors; nothing is ever unpickled.
+JSON, NumPy ``.npy``, CSV text and safetensors; nothing is ever unpickled. A safetensors
+file carries a checksum of its tensors and header, so that damage is never read as a number.
+What a killed process left behind is removed when the same file is written again.
 """
 
 from __future__ import annotations
 
-import io
+import fcntl
+import glob
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +38,22 @@ __all__ = [
     "write_text",
 ]
 
+_METADATA, _CHECKSUM = "__metadata__", "checksum"
+_LARGEST_HEADER = 100_000_000
+# What readers raise on bytes that are not what they should be.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    SyntaxError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -45,12 +65,14 @@ def atomic(path: Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
         raise DataError(_cannot_write(path, error)) from error
-    os.close(handle)
     temporary = Path(name)
     try:
+        with suppress(OSError):  # a file system without locks keeps its leftovers
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         yield temporary
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
@@ -59,7 +81,20 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(_cannot_write(path, error)) from error
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files whose writer was killed: those that nobody holds."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):
+            handle = os.open(leftover, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                leftover.unlink()
+            finally:
+                os.close(handle)
 
 
 def _umask() -> int:
@@ -113,7 +148,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except _DAMAGE as error:
         raise DataError(
             f"{path}: not readable as JSON ({error}). Delete it to remake it."
         ) from error
@@ -123,8 +158,14 @@ def write_npy(path: Path, array: np.ndarray) -> None:
     """Write one array as ``.npy`` (never an object array)."""
     import numpy as np
 
+    array = np.asarray(array, order="C")
+    if array.dtype.hasobject:
+        raise DataError(f"{path}: an array of objects is never written")
+    header = np.lib.format.header_data_from_array_1_0(array)
     with atomic(path) as temporary, open(temporary, "wb") as stream:
-        np.lib.format.write_array(stream, np.asarray(array, order="C"), allow_pickle=False)
+        np.lib.format.write_array_header_1_0(stream, header)
+        # not by NumPy, which takes a full disk for success when little is written
+        stream.write(array.reshape(-1).view(np.uint8).data)
 
 
 def read_npy(path: Path, *, mapped: bool = True) -> np.ndarray:
@@ -133,48 +174,71 @@ def read_npy(path: Path, *, mapped: bool = True) -> np.ndarray:
     Raises:
         DataError: the file is missing, cut, or holds objects.
     """
+    from tokenize import TokenError
+
     import numpy as np
 
     try:
-        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        if mapped:
+            return np.lib.format.open_memmap(path, mode="r")
+        with open(path, "rb") as stream:
+            array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+            return array
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run `t3vae prepare` first.") from error
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (*_DAMAGE, TokenError) as error:
         raise DataError(f"{path}: damaged array file ({error}). Delete it to remake it.") from error
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+    path: Path,
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    finite: bool = True,
 ) -> None:
-    """Write named arrays as safetensors; ``metadata`` goes into the header.
+    """Write named arrays as safetensors with a checksum; ``metadata`` goes into the header.
 
     Raises:
-        DataError: a floating-point array holds a value that is not finite.
+        DataError: a floating-point array holds a value that is not finite, and ``finite``.
     """
     import numpy as np
     from safetensors.numpy import save
 
     arrays = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
-    for name, array in arrays.items():
+    for name, array in arrays.items() if finite else ():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError(f"{path}: tensor {name!r} holds values that are not finite")
-    write_bytes(path, save(arrays, metadata=dict(metadata or {})))
+    header, body = _parts(save(arrays))
+    header[_METADATA] = dict(metadata or {})
+    header[_METADATA][_CHECKSUM] = _checksum(header, body)
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode("ascii")
+    text += b" " * (-len(text) % 8)
+    with atomic(path) as temporary, open(temporary, "wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        stream.write(body)
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """Read all arrays of a safetensors file.
 
     Raises:
-        DataError: the file is missing or damaged.
+        DataError: the file is missing, or damaged anywhere.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
-        return load(Path(path).read_bytes())
+        content = Path(path).read_bytes()
+        arrays = load(content)
+        header, body = _parts(content)
+        expected = header.get(_METADATA, {}).pop(_CHECKSUM, None)
+        if expected is not None and expected != _checksum(header, body):
+            raise ValueError("its checksum is another")
+        return arrays
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (*_DAMAGE, SafetensorError) as error:
         raise DataError(
             f"{path}: damaged tensor file ({error}). Delete it to remake it."
         ) from error
@@ -186,18 +250,30 @@ def read_tensors_header(path: Path) -> dict[str, str]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    limit = 100_000_000
     try:
         with open(path, "rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            if not 2 <= length <= limit:
+            if not 2 <= length <= _LARGEST_HEADER:
                 raise ValueError(f"header length {length}")
-            header = json.load(io.BytesIO(stream.read(length)))
-        metadata = header.get("__metadata__", {})
-        return {str(key): str(value) for key, value in metadata.items()}
+            header = json.loads(stream.read(length))
+        metadata = header.get(_METADATA, {})
+        return {str(key): str(value) for key, value in metadata.items() if key != _CHECKSUM}
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except _DAMAGE as error:
         raise DataError(
             f"{path}: damaged tensor file ({error}). Delete it to remake it."
         ) from error
+
+
+def _parts(content: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Return the header and the tensors' bytes of a safetensors file."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:start]), memoryview(content)[start:]
+
+
+def _checksum(header: Mapping[str, Any], body: memoryview) -> str:
+    """Return the SHA-256 of tensors and header; the order of the header's keys is free."""
+    result = hashlib.sha256(body)
+    result.update(json.dumps(header, sort_keys=True).encode("ascii"))
+    return result.hexdigest()

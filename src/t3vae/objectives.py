@@ -17,8 +17,10 @@ from t3vae.errors import ConfigError
 
 __all__ = [
     "de_regularizer_2x",
+    "de_regularizer_2x_slopes",
     "discriminator_loss",
     "gaussian_kl_2x",
+    "gaussian_kl_2x_slopes",
     "negative_elbo_gaussian",
     "student_t_kl_2x",
     "student_t_nll_2x",
@@ -55,6 +57,20 @@ def gaussian_kl_2x(mu: Tensor, logvar: Tensor, prior_scale: float = 1.0) -> Tens
         centred = logvar - 2 * math.log(prior_scale)
         terms = torch.addcmul(torch.expm1(centred) - centred, mu, mu, value=prior_scale**-2)
     return terms.squeeze(-1) if terms.shape[-1] == 1 else terms.sum(-1)
+
+
+def gaussian_kl_2x_slopes(
+    mu: Tensor, logvar: Tensor, prior_scale: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Return :func:`gaussian_kl_2x`, [B], and its derivatives by mu and logvar, [B, m].
+
+    .. math:: \partial_{\mu_i} = 2\mu_i/k^2,\qquad \partial_{\log\Sigma_i} = \Sigma_i/k^2 - 1
+    """
+    inverse = prior_scale**-2
+    centred = logvar if prior_scale == 1.0 else logvar - 2 * math.log(prior_scale)
+    of_logvar = torch.expm1(centred)
+    terms = (of_logvar - centred).addcmul_(mu, mu, value=inverse)
+    return terms.sum(-1), mu * (2.0 * inverse), of_logvar
 
 
 def negative_elbo_gaussian(
@@ -131,6 +147,15 @@ def de_regularizer_2x(z: Tensor, logvar: Tensor, nu: float) -> Tensor:
     constant = m * (math.log(2 * math.pi) + 1 + 2 * log_t_normalizer(nu, 1))
     terms = (nu + 1) * torch.log1p(z.square() * (1.0 / nu)) - logvar
     return terms.sum(-1) - constant
+
+
+def de_regularizer_2x_slopes(z: Tensor, logvar: Tensor, nu: float) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Return :func:`de_regularizer_2x`, [B], and its derivatives by z and logvar, [B, m].
+
+    .. math:: \partial_{z_i} = 2(\nu+1)\,z_i/(\nu+z_i^2),\qquad \partial_{\log\Sigma_i} = -1
+    """
+    of_z = z / torch.addcmul(torch.full((1,), nu, dtype=z.dtype, device=z.device), z, z)
+    return de_regularizer_2x(z, logvar, nu), of_z.mul_(2.0 * (nu + 1)), -torch.ones_like(z)
 
 
 def student_t_kl_2x(z: Tensor, mu: Tensor, var: Tensor, nu_q: Tensor, nu_p: float) -> Tensor:

@@ -16,12 +16,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t3vae import files
-from t3vae.errors import CheckpointError, DataError, DivergedError, RunLockedError
+from t3vae.errors import DataError, DivergedError, RunLockedError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Scratch", "TerminationFlag"]
 
 TERMINATED = 143
+SAVE_SECONDS = 10.0
 
 
 class TerminationFlag:
@@ -69,16 +70,13 @@ class Scratch:
     Args:
         folder: folder of this run, or None to keep no state.
         key: digest of configuration, sources and data; a state with another is not used.
-        interval: seconds between two savings.
-
-    Raises:
-        DivergedError: an earlier try of the same run diverged; the same message again.
+        interval: seconds between two savings; when it is saved changes no result.
     """
 
-    def __init__(self, folder: Path | None, key: str, *, interval: float = 10.0) -> None:
+    def __init__(self, folder: Path | None, key: str, *, interval: float | None = None) -> None:
         self.folder = Path(folder) if folder is not None else None
         self.key = key
-        self.interval = interval
+        self.interval = SAVE_SECONDS if interval is None else interval
         self._saved_at = time.monotonic()
 
     @contextmanager
@@ -87,23 +85,36 @@ class Scratch:
         if self.folder is None:
             yield
             return
+        handle = self._take(self.folder)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise DataError(
-                f"{self.folder}: cannot be written ({error.strerror}). Check its rights and space."
-            ) from error
-        try:
+            yield
+        finally:
+            os.close(handle)
+
+    def _take(self, folder: Path) -> int:
+        """Return the lock file, locked; again when its folder was removed in between."""
+        while True:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+            except FileNotFoundError:
+                continue  # removed after success, between the two lines
+            except OSError as error:
+                raise DataError(
+                    f"{folder}: cannot be written ({error.strerror}). "
+                    "Check the rights and the free space of the folder, then run again."
+                ) from error
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
+                os.close(handle)
                 raise RunLockedError(
-                    f"{self.folder}: another process is training this run. Wait for it, or stop "
+                    f"{folder}: another process is training this run. Wait for it, or stop "
                     "it, then run again."
                 ) from error
-            yield
-        finally:
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), (folder / "lock").stat()):
+                    return handle
             os.close(handle)
 
     def due(self) -> bool:
@@ -114,23 +125,29 @@ class Scratch:
         """Write the state, as one file."""
         if self.folder is None:
             return
+        started = time.monotonic()
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
         metadata = {"key": self.key, "record": json.dumps(record)}
-        files.write_tensors(self.folder / "state.safetensors", arrays, metadata)
+        path = self.folder / "state.safetensors"
+        files.write_tensors(path, arrays, metadata, finite=False)
         self._saved_at = time.monotonic()
+        # large networks: saving may take a twentieth of the time
+        self.interval = max(self.interval, 20 * (self._saved_at - started))
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the saved tensors and record, or None when there is nothing to go on from.
 
         A damaged state, or one of another key, is not used: the run starts afresh.
+
+        Raises:
+            DivergedError: an earlier try of the same run diverged; the same message again.
         """
         import torch
 
         if self.folder is None:
             return None
-        marker = self.folder / "failed.json"
-        if marker.exists():
-            failure = files.read_json(marker)
+        with suppress(DataError, AttributeError):  # no marker, or a damaged one
+            failure = files.read_json(self.folder / "failed.json")
             if failure.get("key") == self.key:
                 raise DivergedError(str(failure.get("message")))
         path = self.folder / "state.safetensors"
@@ -142,7 +159,7 @@ class Scratch:
                 return None
             record = json.loads(metadata["record"])
             arrays = files.read_tensors(path)
-        except (DataError, CheckpointError, KeyError, ValueError):
+        except (DataError, KeyError, ValueError):
             return None
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, record
 

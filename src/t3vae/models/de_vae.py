@@ -9,7 +9,8 @@ from torch import Tensor
 
 from t3vae.distributions import IndependentT
 from t3vae.models.base import Loss, Model, check_above
-from t3vae.objectives import de_regularizer_2x
+from t3vae.models.fused import Slopes
+from t3vae.objectives import de_regularizer_2x, de_regularizer_2x_slopes
 
 __all__ = ["DEVAE"]
 
@@ -46,5 +47,11 @@ class DEVAE(Model):
     def loss(self, x: Tensor) -> Loss:
         """Return the objective with the same z in both terms."""
         mu, logvar = self._encoded(x)
-        z = torch.addcmul(mu, torch.exp(0.5 * logvar), torch.randn_like(mu))
-        return self._assemble(self._squared_error(x, z), de_regularizer_2x(z, logvar, self.nu))
+        z = torch.addcmul(mu, torch.exp(0.5 * logvar), self._noise(x))
+        return self._assemble(
+            self._squared_error(x, self.decoder(z)), de_regularizer_2x(z, logvar, self.nu)
+        )
+
+    def _regularizer_with_slopes(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Slopes:
+        value, of_z, of_logvar = de_regularizer_2x_slopes(z, logvar, self.nu)
+        return value, None, of_logvar, of_z

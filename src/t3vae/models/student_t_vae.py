@@ -71,7 +71,7 @@ class StudentTVAE(Model):
     def loss(self, x: Tensor) -> Loss:
         """Return the doubled negative ELBO."""
         mu, logvar = self._encoded(x)
-        z = torch.addcmul(mu, torch.exp(0.5 * logvar), torch.randn_like(mu))
+        z = torch.addcmul(mu, torch.exp(0.5 * logvar), self._noise(x))
         return self._assemble(
             student_t_nll_2x(x.flatten(1), *self._decoded(z)), gaussian_kl_2x(mu, logvar)
         )

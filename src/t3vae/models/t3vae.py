@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from t3vae.constants import gamma_constants
-from t3vae.distributions import MultivariateT
-from t3vae.divergence import gamma_regularizer
+from t3vae.distributions import MultivariateT, standard_gamma
+from t3vae.divergence import gamma_regularizer, power_regularizer_slopes
 from t3vae.models.base import Loss, Model, check_above
+from t3vae.models.fused import Slopes
 
 __all__ = ["T3VAE"]
 
@@ -60,13 +61,11 @@ class T3VAE(Model):
         """p* = t_m(0, tau^2 I, nu + n), to which the regularizer pulls every encoding."""
         return MultivariateT(self._zeros(), self.constants.tau, self.constants.nu_prime)
 
-    def _posterior(self, mu: Tensor, logvar: Tensor) -> MultivariateT:
-        scale = torch.exp(0.5 * logvar).mul(self._encoder_factor)
-        return MultivariateT(mu, scale, self.constants.nu_prime)
-
     def encode(self, x: Tensor) -> MultivariateT:
         """Return q(z | x), a t law with nu + n degrees of freedom."""
-        return self._posterior(*self._encoded(x))
+        mu, logvar = self._encoded(x)
+        scale = torch.exp(0.5 * logvar).mul(self._encoder_factor)
+        return MultivariateT(mu, scale, self.constants.nu_prime)
 
     def decode(self, z: Tensor) -> MultivariateT:
         """Return p(x | z), a t law whose scale grows with the norm of z."""
@@ -78,7 +77,16 @@ class T3VAE(Model):
     def loss(self, x: Tensor) -> Loss:
         """Return the objective; the gamma-loss is half of it minus (nu + n) tau^2 / 2."""
         mu, logvar = self._encoded(x)
-        z = self._posterior(mu, logvar).rsample()
+        z = torch.addcmul(mu, torch.exp(0.5 * logvar), self._noise(x))
         return self._assemble(
-            self._squared_error(x, z), gamma_regularizer(mu, logvar, self.constants)
+            self._squared_error(x, self.decoder(z)), gamma_regularizer(mu, logvar, self.constants)
         )
+
+    def _noise(self, x: Tensor) -> Tensor:
+        nu, noise = self.constants.nu_prime, super()._noise(x)
+        gamma = standard_gamma(0.5 * nu, torch.Size((len(x), 1)), x)
+        return noise.mul_(gamma.mul_(2.0 / (nu * self._encoder_factor**2)).rsqrt_())
+
+    def _regularizer_with_slopes(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Slopes:
+        c = self.constants
+        return (*power_regularizer_slopes(mu, logvar, c.v_star, c.shift, c.order), None)

@@ -45,7 +45,7 @@ class VAEst(Model):
         self.nu = check_above("nu", nu, 2.0, "the prior needs a finite variance")
 
     @property
-    def encoder_width(self) -> int:
+    def encoder_width(self) -> int | None:
         """Location, variance and one nu: 2m + 1."""
         return 2 * self.latent_dim + 1
 
@@ -61,7 +61,11 @@ class VAEst(Model):
         """Return location [B, m], scale diagonal [B, m] and nu [B]."""
         m = self.latent_dim
         mu, var, nu = self.encoder(x).split([m, m, 1], 1)
-        return mu, functional.softplus(var) + _VARIANCE_FLOOR, _NU_FLOOR + functional.softplus(nu[:, 0])
+        return (
+            mu,
+            functional.softplus(var) + _VARIANCE_FLOOR,
+            _NU_FLOOR + functional.softplus(nu[:, 0]),
+        )
 
     def encode(self, x: Tensor) -> MultivariateT:
         """Return q(z | x), a t law with nu of its own for each point."""
@@ -73,5 +77,5 @@ class VAEst(Model):
         mu, var, nu = self._heads(x)
         z = MultivariateT(mu, torch.sqrt(var), nu).rsample()
         return self._assemble(
-            self._squared_error(x, z), student_t_kl_2x(z, mu, var, nu, self.nu)
+            self._squared_error(x, self.decoder(z)), student_t_kl_2x(z, mu, var, nu, self.nu)
         )

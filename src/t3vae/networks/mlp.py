@@ -9,14 +9,15 @@ narrow layers avoid the general matrix product where it is slower than a plain o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["MLP", "build"]
+__all__ = ["MLP", "Features", "build"]
 
 _leaky_relu_backward = torch.ops.aten.leaky_relu_backward
 _tanh_backward = torch.ops.aten.tanh_backward
@@ -27,8 +28,39 @@ def _affine(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if weight.shape[1] == 1:
         return torch.addcmul(bias, h, weight.t())
     if weight.shape[0] <= _NARROW:
-        return h.mm(weight.t()).add_(bias)
-    return torch.addmm(bias, h, weight.t())
+        return weight.mm(h.t()).add_(bias.unsqueeze(1)).t()
+    return h.mm(weight.t()).add_(bias)
+
+
+def _evaluate(
+    x: Tensor, activation: str, slope: float, layers: Sequence[Tensor]
+) -> tuple[list[Tensor], Tensor]:
+    """Return the inputs of all layers and the output of the last."""
+    weights, biases = layers[::2], layers[1::2]
+    inputs = [x]
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        h = _affine(inputs[-1], weight, bias)
+        inputs.append(h.tanh_() if activation == "tanh" else functional.leaky_relu_(h, slope))
+    return inputs, _affine(inputs[-1], weights[-1], biases[-1])
+
+
+def _differentiate(
+    gradient: Tensor,
+    inputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    activation: str,
+    slope: float,
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Give index, gradient of the output and input of every layer, last layer first."""
+    for index in range(len(inputs) - 1, -1, -1):
+        h = inputs[index]
+        yield index, gradient, h
+        if index > 0:
+            gradient = gradient.mm(weights[index])
+            if activation == "tanh":
+                _tanh_backward.grad_input(gradient, h, grad_input=gradient)
+            else:
+                _leaky_relu_backward.grad_input(gradient, h, slope, True, grad_input=gradient)
 
 
 class _Stack(torch.autograd.Function):
@@ -36,37 +68,28 @@ class _Stack(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, activation: str, slope: float, *layers: Tensor) -> Tensor:
-        weights, biases = layers[::2], layers[1::2]
-        inputs = [x]
-        h = x
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            h = _affine(h, weight, bias)
-            h = h.tanh_() if activation == "tanh" else functional.leaky_relu_(h, slope)
-            inputs.append(h)
-        ctx.save_for_backward(*inputs, *weights)
+        inputs, y = _evaluate(x, activation, slope, layers)
+        ctx.save_for_backward(*inputs, *layers[::2])
         ctx.activation, ctx.slope = activation, slope
-        return _affine(h, weights[-1], biases[-1])
+        return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        gradient = gradients[0]
         saved = ctx.saved_tensors
-        depth = len(saved) // 2
-        inputs, weights = saved[:depth], saved[depth:]
-        result: list[Tensor | None] = [None] * (2 * depth)
-        for layer in range(depth - 1, -1, -1):
-            result[2 * layer] = gradient.t().mm(inputs[layer])
-            result[2 * layer + 1] = gradient.sum(0)
-            if layer > 0:
-                gradient = gradient.mm(weights[layer])
-                if ctx.activation == "tanh":
-                    _tanh_backward.grad_input(gradient, inputs[layer], grad_input=gradient)
-                else:
-                    _leaky_relu_backward.grad_input(
-                        gradient, inputs[layer], ctx.slope, True, grad_input=gradient
-                    )
+        inputs, weights = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        result: list[Tensor | None] = [None] * len(saved)
+        gradient = gradients[0]
+        steps = _differentiate(gradient, inputs, weights, ctx.activation, ctx.slope)
+        for index, gradient, h in steps:
+            result[2 * index], result[2 * index + 1] = gradient.t().mm(h), gradient.sum(0)
         first = gradient.mm(weights[0]) if ctx.needs_input_grad[0] else None
         return (first, None, None, *result)
+
+
+def _grad(parameter: Tensor) -> Tensor:
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
 
 
 class MLP(nn.Module):
@@ -94,21 +117,51 @@ class MLP(nn.Module):
         output_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.activation = activation
         self.negative_slope = negative_slope
         self.output_shape = list(output_shape or [widths[-1]])
         self._parameters_in_order: tuple[Tensor, ...] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` [B, ...] to [B, *output_shape]."""
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return weight and bias of every layer, in order."""
         if self._parameters_in_order is None:
             self._parameters_in_order = tuple(self.parameters())
+        return self._parameters_in_order
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` [B, ...] to [B, *output_shape]."""
         x = x.flatten(1) if x.dim() > 2 else x
-        y = _Stack.apply(x, self.activation, self.negative_slope, *self._parameters_in_order)
-        return y if len(self.output_shape) == 1 else y.view(-1, *self.output_shape)
+        y = _Stack.apply(x, self.activation, self.negative_slope, *self.tensors())
+        return y if len(self.output_shape) == 1 else y.reshape(-1, *self.output_shape)
+
+    @torch.no_grad()
+    def record(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the output [B, width] for ``x`` [B, n] and what :meth:`accumulate` needs."""
+        inputs, y = _evaluate(x, self.activation, self.negative_slope, self.tensors())
+        return y, inputs
+
+    @torch.no_grad()
+    def accumulate(self, gradient: Tensor, inputs: list[Tensor]) -> Tensor:
+        """Add gradients to the ``grad`` of every parameter that asks for one, without autograd.
+
+        Args:
+            gradient: of a loss with respect to the output of :meth:`record`, [B, width].
+            inputs: second result of :meth:`record`.
+
+        Returns:
+            The gradient with respect to the values of the first layer.
+        """
+        layers = self.tensors()
+        slope = gradient
+        steps = _differentiate(gradient, inputs, layers[::2], self.activation, self.negative_slope)
+        for index, slope, h in steps:
+            weight, bias = layers[2 * index], layers[2 * index + 1]
+            if weight.requires_grad:
+                _grad(weight).addmm_(slope.t(), h)
+            if bias.requires_grad:
+                _grad(bias).add_(slope.sum(0))
+        return slope
 
     def reference_forward(self, x: Tensor) -> Tensor:
         """The same map through torch's own layers; used to check :meth:`forward`."""
@@ -123,11 +176,30 @@ class MLP(nn.Module):
         return h if len(self.output_shape) == 1 else h.view(-1, *self.output_shape)
 
 
+class Features(MLP):
+    """A perceptron whose last layer is followed by an activation too.
+
+    Attributes:
+        width: number of features.
+    """
+
+    def __init__(self, widths: Sequence[int], **options: Any) -> None:
+        super().__init__(widths, **options)
+        self.width = widths[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` [B, ...] to [B, width]."""
+        h = super().forward(x)
+        if self.activation == "tanh":
+            return torch.tanh(h)
+        return functional.leaky_relu(h, self.negative_slope)
+
+
 def build(
     data_shape: Sequence[int],
     latent_dim: int,
     *,
-    encoder_width: int,
+    encoder_width: int | None,
     decoder_channels: int = 1,
     encoder_activation: str | None = None,
     hidden: Sequence[int] = (64, 64),
@@ -135,7 +207,8 @@ def build(
 ) -> tuple[MLP, MLP]:
     """Return an encoder [B, *data_shape] -> [B, encoder_width] and its mirrored decoder.
 
-    The decoder gives ``[B, n]`` or, with several channels, ``[B, decoder_channels * n]``.
+    With ``encoder_width`` None the encoder gives its last hidden layer. The decoder gives
+    ``[B, n]`` or, with several channels, ``[B, decoder_channels * n]``.
 
     Example:
         >>> encoder, decoder = build([1], 1, encoder_width=2)
@@ -143,8 +216,9 @@ def build(
         8771
     """
     data_dim = math.prod(data_shape)
-    encoder = MLP(
-        [data_dim, *hidden, encoder_width],
+    body = Features if encoder_width is None else MLP
+    encoder = body(
+        [data_dim, *hidden, *([] if encoder_width is None else [encoder_width])],
         activation=encoder_activation or "leaky_relu",
         negative_slope=negative_slope,
     )

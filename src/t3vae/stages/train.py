@@ -41,12 +41,13 @@ def run(
     Raises:
         DataError, ConfigError, DivergedError, RunLockedError: see their messages.
     """
-    started = time.time()
+    started = time.monotonic()
     data = Prepared(root, config["dataset"])
     provenance = digests.provenance("train", config, data.inputs)
     train, validation = data.array("train"), data.array("validation")
     torch.set_flush_denormal(True)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    if device != "cpu":  # one thread of a CPU is deterministic, and asking costs a second
+        torch.use_deterministic_algorithms(True, warn_only=True)
     with seeding.torch_stream(seed, "train/initialisation"):
         net = models.build(
             config["model"],
@@ -54,34 +55,47 @@ def run(
             config["latent_dim"],
             sigma=config["sigma"],
             network=config["network"],
+            classes=len(data.manifest.get("classes") or ()) or None,
         ).to(device)
+    labels = {}
+    if net.conditional:
+        labels = {
+            "labels": np.array(data.array("train_labels")),
+            "validation_labels": np.array(data.array("validation_labels")),
+        }
     key = digests.digest(provenance)
-    result = training.fit(
+    folder = layout.under(root, layout.run_dir(experiment, model, seed))
+
+    def write(result: training.Result) -> None:
+        files.write_json(folder / "config.json", dict(config))
+        files.write_text(folder / "history.csv", history_csv(result.history))
+        files.write_json(
+            folder / "provenance.json",
+            {
+                "provenance": provenance,
+                "versions": versions(),
+                "seconds": round(time.monotonic() - started, 1),
+                "host": host(device),
+                "best_epoch": result.best_epoch,
+                "epochs": result.epochs,
+            },
+        )
+        metadata = {"provenance": digests.canonical_json(provenance)}
+        checkpoint.save(net, folder / "model.safetensors", metadata=metadata)
+
+    training.fit(
         net,
         np.array(train),
         np.array(validation),
+        **labels,
+        flip=bool(data.manifest.get("flip", False)),
         seed=seed,
         path=layout.under(root, layout.scratch(key)),
         key=key,
         label=f"{experiment}/{model}/seed{seed}",
         settings=training.Settings(**config["training"]),
+        finish=write,
     )
-    folder = layout.under(root, layout.run_dir(experiment, model, seed))
-    files.write_json(folder / "config.json", dict(config))
-    files.write_text(folder / "history.csv", history_csv(result.history))
-    files.write_json(
-        folder / "provenance.json",
-        {
-            "provenance": provenance,
-            "versions": versions(),
-            "seconds": round(time.time() - started, 1),
-            "host": host(device),
-            "best_epoch": result.best_epoch,
-            "epochs": result.epochs,
-        },
-    )
-    metadata = {"provenance": digests.canonical_json(provenance)}
-    checkpoint.save(net, folder / "model.safetensors", metadata=metadata)
 
 
 def history_csv(history: list[dict[str, float]]) -> str:
