@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 4
 SNAKEMAKE_ARGS ?=
+KILLS ?= 25
 
 # The stamp's name holds the checksum of what was installed, so that a time stamp (a fresh
 # clone, a change of branch) never starts an installation and a changed lock always does.
@@ -16,7 +17,7 @@ CHECKSUM := $(shell $(PYTHON) -c 'import hashlib, sys; \
 STAMP := $(VENV)/installed-$(CHECKSUM)
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test quick lint format bench lock clean venv
+.PHONY: help figures test survive quick lint format bench lock clean venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -26,6 +27,9 @@ figures: $(STAMP) ## every result of the suite in params.yaml: figures, tables, 
 
 test: $(STAMP) ## all tests
 	OMP_NUM_THREADS=1 PYTHONPATH=src $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+survive: $(STAMP) ## kill a training of every model family 25 times (KILLS=25)
+	OMP_NUM_THREADS=1 PYTHONPATH=src T3VAE_KILLS=$(KILLS) $(BIN)/python -m pytest -rP tests/test_survive.py
 
 quick: $(STAMP) ## the smoke suite, in build/smoke
 	$(BIN)/snakemake -j$(JOBS) --directory build/smoke --config suite=smoke

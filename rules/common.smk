@@ -8,10 +8,11 @@ ROOT = Path(workflow.basedir)  # the code beside this Snakefile is the code that
 SOURCE = ROOT / "src"
 CONFIGFILES = [Path(path) for path in workflow.config_settings.configfiles]
 PARAMS = CONFIGFILES[0] if CONFIGFILES else ROOT / "params.yaml"
+UNDER_DVC = bool(os.environ.get("DVC_STAGE"))  # DVC tells the commands of its stages
 OWN = str(PARAMS.parent.resolve())  # models of one's own lie beside the parameters
 sys.path[:] = [str(SOURCE), *sys.path, OWN]
 
-from t3vae import device, disk, parameters
+from t3vae import check, device, disk, parameters
 from t3vae.errors import ConfigError, T3VAEError
 from t3vae.plan import Plan
 
@@ -25,12 +26,21 @@ def prepended(variable, *folders):
 def read_plan():
     """Read and check params.yaml with the overrides of the command line, or stop."""
     overrides = dict(workflow.config_settings.config)
+    if UNDER_DVC:
+        overrides[parameters.UNDER_DVC] = 1
     try:
         if len(CONFIGFILES) > 1:
             raise ConfigError("--configfile: give one file, not several.")
+        if UNDER_DVC and PARAMS.resolve() != (ROOT / "params.yaml").resolve():
+            raise ConfigError(
+                f"--configfile {PARAMS}: not allowed under DVC, which locks results under the "
+                "numbers of params.yaml. Change params.yaml instead."
+            )
         plan = Plan(parameters.load(PARAMS, overrides=overrides))
         for job in plan.jobs():  # a source that cannot be read is a mistake, too
             job.json, job.code
+        if UNDER_DVC and workflow.is_main_process:
+            check.refuse_unrecorded(Path.cwd(), plan)
         return plan
     except T3VAEError as error:
         print(error, file=sys.stderr)

@@ -7,12 +7,13 @@ the true law itself.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from t3vae import files, layout
+from t3vae import digests, files, layout
 
 STRETCH = {"vae": 0.9, "student_t_vae": 1.05, "t3vae_nu5": 1.5, "t3vae_nu9": 1.2}
 SEEDS = (0, 1, 2)
@@ -107,7 +108,14 @@ def write(
     dim = 1 if dataset["source"] == "t_mixture_1d" else 2
     test = _target(dataset, 4000, rng)
     files.write_npy(layout.under(root, layout.prepared("toy", "test.npy")), test)
-    manifest = {"dataset": "toy", "config": dataset, "arrays": {}, "tail_index": [5.0] * dim}
+    arrays = {"test.npy": {"sha256": hashlib.sha256(test.tobytes()).hexdigest()}}
+    manifest = {
+        "dataset": "toy",
+        "config": dataset,
+        "arrays": arrays,
+        "tail_index": [5.0] * dim,
+        "provenance": digests.provenance("prepare", dataset),
+    }
     files.write_json(layout.under(root, layout.manifest("toy")), manifest)
     for number, model in enumerate(config["models"]):
         for seed in config["seeds"]:

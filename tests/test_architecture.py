@@ -27,6 +27,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "declarations",
             "families",
             "image_sources",
+            "given",
             "imported",
             "jobs",
             "metric_options",

@@ -271,7 +271,7 @@ def test_true_likelihood_comes_with_a_law():
 
 def test_reconstruction_error():
     x = np.arange(8.0).reshape(4, 2)
-    (found,) = entries_of("reconstruction_error", x[:3] + [1.0, 2.0], Reference(x))
+    (found,) = entries_of("reconstruction_error", x[:3] + np.array([1.0, 2.0]), Reference(x))
     assert (found["value"], found["n"]) == (5.0, 3)
     with pytest.raises(MetricError, match="5 reconstructions"):
         entries_of("reconstruction_error", np.zeros((5, 2)), Reference(x))

@@ -410,7 +410,7 @@ MISTAKES = {
         ["figures.style.font_size = 5: must be at least 7, because smaller text is hard to read"],
     ),
     "grid": (
-        "variance_min: 0.02",
+        "variance_min: 0.001 ",
         "variance_min: 5.0",
         ["datasets.constants.regularizer.variance_min = 5.0: must be less than variance_max = 3.0"],
     ),

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import browser
 import fake_results as fake
 import pandas as pd
 import pytest
@@ -260,3 +261,23 @@ def test_metrics_of_a_run_are_not_needed(root: Path) -> None:
         folder.rename(folder.with_name(f"{kind}_away"))
     report.run(root, CONFIG)
     assert files.read_json(layout.under(root, layout.table("toy", "provenance.json")))
+
+
+@pytest.mark.skipif(browser.BROWSER is None, reason="no chromium on this machine")
+def test_a_browser_asks_for_nothing_else_and_complains_about_nothing(
+    root: Path, tmp_path: Path
+) -> None:
+    page = layout.under(root, layout.report())
+    asked, complaints = browser.visit(page, tmp_path / "profile", tmp_path / "page.png")
+    assert asked == ["/report.html"]
+    assert complaints == []
+    assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(browser.BROWSER is None, reason="no chromium on this machine")
+def test_a_request_and_a_complaint_would_be_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<img src='missing.png'><script>console.error('so')</script>")
+    asked, complaints = browser.visit(page, tmp_path / "profile", tmp_path / "page.png")
+    assert "/missing.png" in asked
+    assert any("so" in line for line in complaints)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from t3vae import datasets, files, layout
+from t3vae import datasets, digests, files, layout
 from t3vae.datasets import theory
 from t3vae.errors import DataError
 from t3vae.stages import collect
@@ -368,7 +368,8 @@ def test_theory_tables(tmp_path: Path) -> None:
     config = fake.CONSTANTS | {
         "tau_alpha": fake.CONSTANTS["tau_alpha"] | {"excess_max": 100.0, "points": 5}
     }
-    datasets.prepare(config, layout.under(tmp_path, layout.prepared("constants")), {})
+    folder = layout.under(tmp_path, layout.prepared("constants"))
+    datasets.prepare(config, folder, digests.provenance("prepare", config))
     job = {"dataset": "constants", "models": [], "figures": fake.FIGURES_THEORY}
     collect.run(tmp_path, job, "toy")
     tau = table(tmp_path, "tau_alpha.csv").set_index(["data_dim", "nu_minus_two"])
@@ -392,9 +393,9 @@ def test_theory_tables(tmp_path: Path) -> None:
 
 
 def test_an_unknown_theory_table_is_refused(tmp_path: Path) -> None:
-    files.write_json(
-        layout.under(tmp_path, layout.manifest("constants")), {"config": fake.CONSTANTS}
-    )
+    made = digests.provenance("prepare", fake.CONSTANTS)
+    manifest = {"config": fake.CONSTANTS, "provenance": made}
+    files.write_json(layout.under(tmp_path, layout.manifest("constants")), manifest)
     with pytest.raises(DataError, match="tau_alpha"):
         collect.run(tmp_path, {"dataset": "constants", "models": [], "figures": ["tau_alpha"]}, "c")
 

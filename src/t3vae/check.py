@@ -23,11 +23,20 @@ from t3vae.errors import ConfigError, DataError
 from t3vae.figures.provenance import read_provenance
 from t3vae.plan import Job, Plan
 
-__all__ = ["Finding", "examine", "prune_orphans", "run"]
+__all__ = ["Finding", "examine", "prune_orphans", "refuse_unrecorded", "run"]
 
 RECORDS = ".snakemake/metadata"
+UNFINISHED = ".snakemake/incomplete"
 RETIRED = "scratch/retired"
+SHOWN = 3  # lines about results without a record; they are usually many
 VERBS = ("prepare", "extractor", "train", "sample", "evaluate", "collect", "figure", "report")
+# Steps whose results come from the cache of DVC; those of the others lie in Git, without records.
+CACHED = ("prepare", "extractor", "train", "sample", "evaluate")
+REMEDY = (
+    f"`dvc checkout {RECORDS}` brings the records of Snakemake back (`dvc pull {RECORDS}` in a "
+    "clone), without which it takes old results for new ones. If there are none, move those "
+    "results away and run again."
+)
 KINDS = ("stale", "missing", "orphaned", "unrecorded")
 # Folders whose files are all results, so that an unknown one is an orphan.
 FOLDERS = ("data/prepared", *(f"results/{k}" for k in ("runs", "samples", "metrics", "tables")))
@@ -76,14 +85,22 @@ def run(
     findings = examine(root, plan, records=records, verbs=verbs)
     orphans = [finding.path for finding in findings if finding.kind == "orphaned"]
     moved = dict(prune_orphans(root, orphans)) if prune else {}
+    unrecorded = [finding for finding in findings if finding.kind == "unrecorded"]
+    hidden = set(unrecorded[SHOWN:])  # usually all records are gone, or none
     for finding in findings:
         where = moved.get(finding.path)
-        print(f"{finding}; moved to {where}" if where else finding)
+        if finding not in hidden:
+            print(f"{finding}; moved to {where}" if where else finding)
+    if hidden:
+        print(f"unrecorded and {len(hidden)} more")
     left = [finding for finding in findings if finding.path not in moved]
     counts = ", ".join(f"{sum(f.kind == kind for f in left)} {kind}" for kind in KINDS)
     print(f"{len(plan.jobs())} jobs in suite {plan.parameters.suite}: {counts}")
+    if unrecorded:
+        print(REMEDY)
     if any(finding.kind in ("stale", "missing") for finding in left):
-        print("`snakemake -j4` makes what is missing or stale.")
+        then = "Then `" if unrecorded else "`"
+        print(f"{then}snakemake -j4` makes what is missing or stale.")
     return 1 if left else 0
 
 
@@ -116,6 +133,25 @@ def examine(
         Finding("orphaned", path, "no experiment of the parameters has it")
         for path in _orphans(root, plan)
     ]
+
+
+def refuse_unrecorded(root: Path, plan: Plan) -> None:
+    """Stop a DVC stage before Snakemake judges results without a record by their time stamps.
+
+    Results of a job that was killed have no record either, and Snakemake knows it.
+
+    Raises:
+        DataError: a result that DVC keeps is there and its record is not.
+    """
+    paths = [path for job in plan.jobs() if job.verb in CACHED for path in job.outputs]
+    there = [path for path in paths if layout.under(root, path).is_file()]
+    lost = [p for p in there if not _record(root, p) and not _record(root, p, UNFINISHED)]
+    if lost:
+        more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+        raise DataError(
+            f"Snakemake has no record of {', '.join(lost[:SHOWN])}{more}, so it cannot tell "
+            f"whether they are up to date.\n{REMEDY}"
+        )
 
 
 def prune_orphans(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -228,15 +264,15 @@ def _unrecorded(root: Path, outputs: Iterable[str]) -> Iterator[Finding]:
     for path in outputs:
         if not _record(root, path):
             reason = (
-                "Snakemake has no record of it, so it cannot tell whether it is up to date; "
+                "Snakemake has no record of it and cannot tell whether it is up to date; "
                 f"`dvc checkout {RECORDS}` brings the records back, or delete the result"
             )
             yield Finding("unrecorded", path, reason)
 
 
-def _record(root: Path, path: str) -> bool:
-    """Whether Snakemake's metadata has a record of an output (long names are cut into folders)."""
-    base = layout.under(root, RECORDS)
+def _record(root: Path, path: str, folder: str = RECORDS) -> bool:
+    """Whether Snakemake has a record of an output (long names are cut into folders)."""
+    base = layout.under(root, folder)
     name = urlsafe_b64encode(path.encode()).decode()
     limit = os.pathconf(base, "PC_NAME_MAX") if base.is_dir() else 255
     parts = [name[i : i + limit - 1] for i in range(0, len(name), limit - 1)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import click
 
 from t3vae import __version__
-from t3vae.errors import ConfigError, T3VAEError
+from t3vae.errors import T3VAEError
 
 __all__ = ["main"]
 
@@ -74,8 +75,9 @@ def _options(*options: Any) -> Callable[[Command], Command]:
 def cli() -> None:
     """Heavy-tailed variational autoencoders: train, sample, measure, draw.
 
-    The steps, in order: prepare, extractor (pictures only), train, sample, evaluate, collect, figure, report. Each is one
-    job of the workflow and can be run by hand. `snakemake -j4` runs what is missing.
+    The steps, in order: prepare, extractor (pictures only), train, sample, evaluate, collect,
+    figure, report. Each is one job of the workflow and can be run by hand. `snakemake -j4` runs
+    what is missing.
     """
 
 
@@ -83,22 +85,18 @@ def _stage(verb: str) -> Any:
     return importlib.import_module(f"t3vae.stages.{verb}").run
 
 
-def _config(given: str | None, params: Path, resolve: str, *names: Any) -> dict[str, Any]:
+def _config(verb: str, given: str | None, params: Path, **names: Any) -> dict[str, Any]:
     """Return the configuration of a job: what --config says, or resolved from the parameters."""
-    if given is None:
-        from t3vae import jobs, parameters
+    from t3vae.given import check_names, parse
 
-        resolved: dict[str, Any] = getattr(jobs, resolve)(parameters.load(params), *names)
-        return resolved
-    try:
-        config = json.loads(given)
-    except ValueError as error:
-        raise ConfigError(
-            f"--config: not JSON ({error}). `t3vae params --json` shows JSON."
-        ) from error
-    if not isinstance(config, dict):
-        raise ConfigError(f"--config: must be a JSON object, but is {type(config).__name__}.")
-    return config
+    check_names(**{key: name for key, name in names.items() if isinstance(name, str)})
+    if given is not None:
+        return parse(verb, given)
+    from t3vae import jobs, parameters
+
+    resolve = getattr(jobs, f"{verb}_config")
+    resolved: dict[str, Any] = resolve(parameters.load(params), *names.values())
+    return resolved
 
 
 def _device(given: str | None, params: Path) -> str:
@@ -111,7 +109,7 @@ def _device(given: str | None, params: Path) -> str:
 @_options(click.option("--dataset", required=True, help="Name in `datasets`."), *_JOB)
 def prepare(dataset: str, params: Path, root: Path, config: str | None) -> None:
     """Make the arrays and the manifest of a data set."""
-    _stage("prepare")(root, _config(config, params, "prepare_config", dataset), dataset)
+    _stage("prepare")(root, _config("prepare", config, params, dataset=dataset), dataset)
 
 
 @cli.command()
@@ -120,7 +118,7 @@ def extractor(
     dataset: str, params: Path, root: Path, config: str | None, device: str | None
 ) -> None:
     """Train the classifier whose features judge pictures of a data set."""
-    resolved = _config(config, params, "extractor_config", dataset)
+    resolved = _config("extractor", config, params, dataset=dataset)
     _stage("extractor")(root, resolved, dataset, device=_device(device, params))
 
 
@@ -135,7 +133,8 @@ def _run_verb(verb: str, text: str) -> None:
         config: str | None,
         device: str | None,
     ) -> None:
-        resolved = _config(config, params, f"{verb}_config", experiment, model, seed)
+        names = {"experiment": experiment, "model": model, "seed": seed}
+        resolved = _config(verb, config, params, **names)
         _stage(verb)(root, resolved, experiment, model, seed, device=_device(device, params))
 
     cli.command(name=verb, help=text)(command)
@@ -150,7 +149,8 @@ _run_verb("evaluate", "Compute all metrics of one run.")
 @_options(click.option("--experiment", required=True, help="Name in `experiments`."), *_JOB)
 def collect(experiment: str, params: Path, root: Path, config: str | None) -> None:
     """Gather the runs of an experiment into tables."""
-    _stage("collect")(root, _config(config, params, "collect_config", experiment), experiment)
+    resolved = _config("collect", config, params, experiment=experiment)
+    _stage("collect")(root, resolved, experiment)
 
 
 @cli.command()
@@ -161,7 +161,7 @@ def collect(experiment: str, params: Path, root: Path, config: str | None) -> No
 )
 def figure(experiment: str, name: str, params: Path, root: Path, config: str | None) -> None:
     """Draw one figure from the tables of its experiment."""
-    resolved = _config(config, params, "figure_config", experiment, name)
+    resolved = _config("figure", config, params, experiment=experiment, name=name)
     _stage("figure")(root, resolved, experiment, name)
 
 
@@ -169,7 +169,7 @@ def figure(experiment: str, name: str, params: Path, root: Path, config: str | N
 @_options(*_JOB)
 def report(params: Path, root: Path, config: str | None) -> None:
     """Write the report page."""
-    _stage("report")(root, _config(config, params, "report_config"))
+    _stage("report")(root, _config("report", config, params))
 
 
 @cli.command()
@@ -249,9 +249,25 @@ def main(arguments: list[str] | None = None) -> None:
         for line in str(error).splitlines():
             click.echo(f"t3vae: {line}", err=True)
         sys.exit(error.exit_status)
-    except MemoryError:
-        click.echo("t3vae: out of memory. Use smaller batches or a larger machine.", err=True)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stdout = None
         sys.exit(1)
+    except (MemoryError, RuntimeError, OSError) as error:
+        text = _of_the_machine(error)
+        if text is None:
+            raise
+        click.echo(f"t3vae: {text}", err=True)
+        sys.exit(1)
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """Return the message of an error that the machine caused, or None where it is a defect."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, MemoryError) or re.search(r"out of memory|allocate memory", text):
+        return f"out of memory ({text}). Use smaller batches or sizes, or a larger machine."
+    if isinstance(error, OSError):
+        return f"{text}. Check the rights and the free space of the folder, then run again."
+    return None
 
 
 if __name__ == "__main__":

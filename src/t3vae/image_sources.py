@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from t3vae.blocks import Block, Count, Real, Seed, field
 
@@ -45,6 +46,16 @@ def _test_fraction(default: float, where: str) -> Any:
     return field(f"Fraction of each class for testing{where}.", default, gt=0.0, lt=1.0)
 
 
+def _grey_or_colour(value: int) -> int:
+    if value not in (1, 3):
+        raise PydanticCustomError("channels", "must be 1 or 3")
+    return value
+
+
+Channels = Annotated[Count, AfterValidator(_grey_or_colour)]
+"""1 for grey, 3 for colour; true is no number."""
+
+
 class _LongTailed(Block):
     imbalance: Annotated[Real, Field(ge=1.0, le=1.0e6)] | None = field(
         "Size of the largest training class over that of the smallest; null keeps all pictures.",
@@ -78,7 +89,7 @@ class ImageFolder(_LongTailed):
     source: Literal["image_folder"] = field("Source.")
     folder: str = _folder()
     size: _Side = field("Side of the prepared pictures in pixels.", example="64")
-    channels: Literal[1, 3] = field("3 for colour, 1 for grey.", 3)
+    channels: Channels = field("3 for colour, 1 for grey.", 3)
     crop: _Side | None = field(
         "Side of the centre square cut out before resizing, in pixels; null cuts nothing.",
         None,

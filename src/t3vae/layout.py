@@ -13,6 +13,7 @@ __all__ = [
     "extractor",
     "figure",
     "headline",
+    "loss_history",
     "manifest",
     "metrics",
     "prepared",
@@ -113,6 +114,16 @@ def headline(experiment: str, model: str) -> str:
         'results/tables/headlines/univariate/vae.json'
     """
     return f"results/tables/headlines/{experiment}/{model}.json"
+
+
+def loss_history(experiment: str) -> str:
+    """Losses of every model by epoch, for ``dvc plots``.
+
+    Example:
+        >>> loss_history("univariate")
+        'results/tables/histories/univariate.csv'
+    """
+    return f"results/tables/histories/{experiment}.csv"
 
 
 def figure(experiment: str, name: str, ending: str) -> str:

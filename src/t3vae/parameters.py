@@ -19,7 +19,9 @@ from t3vae.yaml_reader import UNKNOWN, Document, Trap, read, scalar
 __all__ = ["UNDER_DVC", "ConfigError", "Parameters", "describe", "json_schema", "load"]
 
 UNDER_DVC = "under_dvc"
-"""Override that says a DVC stage runs the workflow; no other override may go with it."""
+"""Override that says a DVC stage runs the workflow; only `device` may go with it."""
+DEVICE = "device"
+"""Parameter that is no part of any configuration, so that it may be chosen anywhere."""
 
 _MOST_PROBLEMS = 100
 
@@ -102,6 +104,8 @@ def _override(
     if str(under_dvc).lower() not in ("1", "true"):
         overridden.add((UNDER_DVC,))
         return [Problem((UNDER_DVC,), shown(under_dvc), "must be 1 or 0. Try 1.")]
+    if DEVICE in overrides:
+        _merge(values, {DEVICE: overrides.pop(DEVICE)}, (), overridden)
     problems = []
     for key, value in overrides.items():
         overridden.add((str(key),))

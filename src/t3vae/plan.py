@@ -224,6 +224,7 @@ class Plan:
                 outputs=(
                     *(layout.table(experiment, name) for name in tables.outputs(config)),
                     *(layout.headline(experiment, model) for model in config["models"]),
+                    *([layout.loss_history(experiment)] if config["models"] else []),
                 ),
                 witness=witness,
                 inputs=tuple(inputs),

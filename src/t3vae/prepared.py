@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t3vae import files, layout
-from t3vae.digests import file_digest
+from t3vae.digests import digest, file_digest
 from t3vae.errors import DataError
 
 if TYPE_CHECKING:
@@ -41,6 +41,15 @@ class Prepared:
         path = layout.under(self.root, relative)
         self.manifest: dict[str, Any] = files.read_json(path)
         self.inputs = {relative: file_digest(path)}
+        try:
+            intact = digest(self.manifest["config"]) == self.manifest["provenance"]["config"]
+        except (KeyError, TypeError):
+            intact = False
+        if not intact:
+            raise DataError(
+                f"{path}: not a manifest of this version, or damaged. "
+                f"Delete {path.parent} and run `t3vae prepare` again."
+            )
 
     @property
     def config(self) -> dict[str, Any]:
@@ -59,12 +68,12 @@ class Prepared:
         except (KeyError, TypeError) as error:
             raise DataError(
                 f"{layout.manifest(self.dataset)}: knows no array {name}.npy. "
-                f"Delete data/prepared/{self.dataset} and run `t3vae prepare` again."
+                f"Delete {path.parent} and run `t3vae prepare` again."
             ) from error
         array = files.read_npy(path)
         if hashlib.sha256(array.reshape(-1).view("u1").data).hexdigest() != expected:
             raise DataError(
                 f"{path}: its bytes are not those of the manifest. "
-                f"Delete data/prepared/{self.dataset} and run `t3vae prepare` again."
+                f"Delete {path.parent} and run `t3vae prepare` again."
             )
         return array

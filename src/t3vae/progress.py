@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 from tqdm import tqdm
 
 __all__ = ["bar"]
+
+# tqdm's own lock is one between processes and starts a process to look after it.
+tqdm.set_lock(threading.RLock())
 
 
 def bar(total: int, label: str, *, initial: int = 0, unit: str = "step") -> Any:

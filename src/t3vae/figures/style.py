@@ -8,6 +8,7 @@ variant. Truth and data are black or grey everywhere.
 from __future__ import annotations
 
 import colorsys
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from t3vae.figures.labels import LAW_LABELS, model_label, stem
 from t3vae.figures.provenance import PNG_KEY
-from t3vae.files import atomic
+from t3vae.files import write_bytes
 
 __all__ = [
     "LAW_COLOURS",
@@ -302,5 +303,6 @@ def save(
         "png": {"Software": None, PNG_KEY: text},
     }
     for ending, path in paths.items():
-        with atomic(path) as temporary:
-            drawn.savefig(temporary, format=ending, metadata=metadata[ending], dpi=style.dpi)
+        drawing = io.BytesIO()  # matplotlib hides what goes wrong with a file
+        drawn.savefig(drawing, format=ending, metadata=metadata[ending], dpi=style.dpi)
+        write_bytes(path, drawing.getvalue())

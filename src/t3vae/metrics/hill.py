@@ -1,6 +1,6 @@
 """The Hill estimator of a tail index, along a path of k.
 
-    xi = (1/k) sum_{i<=k} log X_(i) - log X_(k+1),   tail index 1/xi   (Hill, Ann. Statist. 3, 1975),
+    xi = (1/k) sum_{i<=k} log X_(i) - log X_(k+1),   tail index 1/xi   (Hill 1975),
 
 X_(1) >= X_(2) >= ... For finite k its bias is large on t laws, so that each path comes
 with that of the true sample.

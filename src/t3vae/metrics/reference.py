@@ -141,7 +141,7 @@ class Draws:
             low, high = law.cdf(x[:middle]), law.sf(x[middle:])
             values = np.concatenate([low, 1 - high]), np.concatenate([1 - low, high])
             cached = self.__dict__["_distribution"] = (law, values)
-        return cached[1]  # type: ignore[no-any-return]
+        return cached[1]
 
 
 class Reference(Draws):

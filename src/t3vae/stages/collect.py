@@ -17,6 +17,7 @@ from t3vae import datasets, digests, files, layout
 from t3vae.errors import DataError
 from t3vae.metrics.labels import METRICS
 from t3vae.metrics.summary import paired, summarise
+from t3vae.prepared import Prepared
 from t3vae.stages import part
 from t3vae.tables import curves, headlines, latents, names, training
 from t3vae.tables.files import frame, read_table, write_table
@@ -74,20 +75,21 @@ def run(root: Path, config: Mapping[str, Any], experiment: str) -> None:
     Raises:
         DataError: an input is missing or damaged.
     """
-    manifest_path = layout.manifest(config["dataset"])
-    manifest = files.read_json(layout.under(root, manifest_path))
-    inputs = {manifest_path: digests.file_digest(layout.under(root, manifest_path))}
+    data = Prepared(root, config["dataset"])
+    inputs = dict(data.inputs)
     if config.get("models"):
-        collected = _Collector(root, config, experiment, manifest, inputs)
+        collected = _Collector(root, config, experiment, data, inputs)
         tables, extra = collected.tables(), {"versions": collected.versions}
         for model in config["models"]:
             summary = headlines.summary(tables["metrics.csv"], model)
             files.write_json(layout.under(root, layout.headline(experiment, model)), summary)
+        losses = training.losses(collected.histories)
+        write_table(layout.under(root, layout.loss_history(experiment)), losses)
     else:
-        tables, extra = dict(_theory(root, config, manifest, inputs)), {}
+        tables, extra = dict(_theory(config, data, inputs)), {}
     for name, table in tables.items():
         write_table(_path(root, experiment, name), table)
-    made = digests.provenance("collect", config, inputs, uses=[manifest["config"]])
+    made = digests.provenance("collect", config, inputs, uses=[data.config])
     files.write_json(_path(root, experiment, "provenance.json"), {"provenance": made, **extra})
 
 
@@ -96,20 +98,21 @@ def _path(root: Path, experiment: str, name: str) -> Path:
 
 
 def _theory(
-    root: Path, config: Mapping[str, Any], manifest: Mapping[str, Any], inputs: dict[str, str]
+    config: Mapping[str, Any], data: Prepared, inputs: dict[str, str]
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the tables of an experiment without models: arrays with named columns."""
     for name in names(config):
         array = name.removesuffix(".csv")
-        columns = manifest.get("columns", {}).get(array)
+        columns = data.manifest.get("columns", {}).get(array)
         if columns is None:
             raise DataError(
                 f"{layout.manifest(config['dataset'])}: no columns for {array!r}, which "
-                f"a figure needs. Known: {', '.join(sorted(manifest.get('columns', {})))}."
+                f"a figure needs. Known: {', '.join(sorted(data.manifest.get('columns', {})))}."
             )
+        values = data.array(array)
         path = layout.prepared(config["dataset"], f"{array}.npy")
-        inputs[path] = digests.file_digest(layout.under(root, path))
-        yield (name, pd.DataFrame(files.read_npy(layout.under(root, path)), columns=columns))
+        inputs[path] = digests.file_digest(layout.under(data.root, path))
+        yield (name, pd.DataFrame(values, columns=columns))
 
 
 class _Collector:
@@ -120,10 +123,10 @@ class _Collector:
         root: Path,
         config: Mapping[str, Any],
         experiment: str,
-        manifest: Mapping[str, Any],
+        data: Prepared,
         inputs: dict[str, str],
     ) -> None:
-        self.root, self.config, self.experiment, self.inputs = (root, config, experiment, inputs)
+        self.root, self.config, self.experiment, self.inputs = root, config, experiment, inputs
         self.models, self.seeds = list(config["models"]), list(config["seeds"])
         self.wanted = set(names(config))
         self.versions: list[dict[str, Any]] = []
@@ -134,23 +137,19 @@ class _Collector:
         self.shared_entries: list[dict[str, Any]] = []
         self.aggregate: list[dict[str, Any]] = []
         self.mismatch: list[dict[str, Any]] = []
-        self.pictures = self._pictures(manifest) if config.get("pictures") else None
+        self.pictures = self._pictures(data) if config.get("pictures") else None
         self.test, self.law = np.zeros((0, 0)), None
         if self.pictures is None:
-            self.test = np.asarray(self._array("test"), dtype=np.float64)
-            self.test = self.test.reshape(len(self.test), -1)
-            self.law = datasets.load_law(manifest["config"])
+            test = np.asarray(data.array("test"), dtype=np.float64)
+            self.test = test.reshape(len(test), -1)
+            self.law = datasets.load_law(data.config)
         self.grids: dict[str, list[curves.Curve]] | None = None
         self.heatmaps: Heatmaps | None = None
 
-    def _array(self, name: str) -> np.ndarray:
-        path = layout.prepared(self.config["dataset"], f"{name}.npy")
-        return files.read_npy(layout.under(self.root, path))
-
-    def _pictures(self, manifest: Mapping[str, Any]) -> Any:
+    def _pictures(self, data: Prepared) -> Any:
         names = ("test", "test_labels", "test_attributes")
-        found = {n: self._array(n) for n in names if f"{n}.npy" in manifest["arrays"]}
-        return part("collect_pictures")(manifest, found, self.wanted)
+        found = {n: data.array(n) for n in names if f"{n}.npy" in data.manifest["arrays"]}
+        return part("collect_pictures")(data.manifest, found, self.wanted)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by file name."""
@@ -277,9 +276,8 @@ class _Collector:
         self.runs.append(training.run_row(model, seed, made))
         if made.get("versions") and made["versions"] not in self.versions:
             self.versions.append(made["versions"])
-        if "history.csv" in self.wanted:
-            path = self._input(layout.run_file(self.experiment, model, seed, "history.csv"))
-            self.histories.setdefault(model, []).append(read_table(path))
+        path = self._input(layout.run_file(self.experiment, model, seed, "history.csv"))
+        self.histories.setdefault(model, []).append(read_table(path))
         shown: dict[str, Any] = record.get("shown") or {}
         return shown
 

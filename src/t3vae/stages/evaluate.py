@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from t3vae import datasets, digests, files, layout, metrics, seeding
+from t3vae import datasets, digests, files, layout, metrics, runs, seeding
 from t3vae.errors import DataError
 from t3vae.metrics.reference import Draws, Reference, options_of
 from t3vae.prepared import Prepared
@@ -51,7 +51,7 @@ def run(
     run_paths = [layout.run_file(experiment, model, seed, f) for f in layout.RUN_FILES[:2]]
     for path in (sample_path, *run_paths):
         inputs[path] = digests.file_digest(layout.under(root, path))
-    run_config = files.read_json(layout.under(root, run_paths[1]))
+    run_config = runs.read_config(root, experiment, model, seed)
     samples = files.read_tensors(layout.under(root, sample_path))
     _check(samples, config["latents"], sample_path)
 

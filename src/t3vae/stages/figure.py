@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t3vae import digests, layout
-from t3vae.errors import ConfigError
+from t3vae.errors import ConfigError, DataError
 from t3vae.figures import REGISTRY
 from t3vae.figures.style import Style, save
 from t3vae.tables import reads
@@ -39,7 +39,13 @@ def run(root: Path, config: Mapping[str, Any], experiment: str, name: str) -> No
     inputs = {path: digests.file_digest(layout.under(root, path)) for path in paths}
     style = Style.of(config)
     with style.applied():
-        drawn = getattr(import_module(module), function)(tables, style)
+        try:
+            drawn = getattr(import_module(module), function)(tables, style)
+        except KeyError as error:
+            raise DataError(
+                f"{', '.join(paths)}: no column or row {error}: damaged, or of another version. "
+                "Run `t3vae collect` again."
+            ) from error
         save(
             drawn,
             {e: layout.under(root, layout.figure(experiment, name, e)) for e in ("pdf", "png")},

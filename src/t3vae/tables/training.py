@@ -10,7 +10,7 @@ import pandas as pd
 from t3vae.errors import DataError
 from t3vae.tables.files import significant
 
-__all__ = ["QUANTITIES", "RUN_COLUMNS", "history", "history_columns", "run_row"]
+__all__ = ["QUANTITIES", "RUN_COLUMNS", "history", "history_columns", "losses", "run_row"]
 
 QUANTITIES = tuple(
     f"{split}_{part}"
@@ -66,6 +66,16 @@ def history(histories: Mapping[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
         keep |= piece.index == len(piece) - 1
         thinned.append(piece[keep])
     return pd.concat(thinned, ignore_index=True)[history_columns()]
+
+
+def losses(histories: Mapping[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
+    """Return the mean losses over seeds for each model and epoch: what ``dvc plots`` draws.
+
+    Args:
+        histories: as for :func:`history`.
+    """
+    columns = {"train_total_mean": "train_loss", "validation_total_mean": "validation_loss"}
+    return history(histories)[["model", "epoch", *columns]].rename(columns=columns)
 
 
 def run_row(model: str, seed: int, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,414 @@
+"""The workflow on a cluster: a real Slurm of four nodes on this machine.
+
+No node has a GPU; Slurm hands out numbers of GPUs that it was told of, the jobs find no
+driver and compute on the CPU. So the profiles are tested as they are shipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import loopback_slurm as slurm
+import numpy as np
+import pytest
+import yaml
+from copies import CHECKOUT, call, change, copy_code, jobs
+
+from t3vae import files, parameters
+from t3vae import jobs as configurations
+
+PROFILES = CHECKOUT / "profiles"
+EXTRAS = CHECKOUT / "build/extras/slurm"  # where the continuous integration installs the extra `slurm`
+PLUGINS = ("snakemake_executor_plugin_slurm", "snakemake_executor_plugin_cluster_generic")
+EXPERIMENT = "univariate_smoke"
+EPOCHS = 100  # of a slow training, a third of a second each
+RUN = ("--experiment", EXPERIMENT, "--model", "slow", "--seed", "0")
+LONG = 300  # longer than Slurm lets a job of one minute run: 60 to 90 s
+
+SLOW_MODEL = '''
+import time
+from pydantic import BaseModel
+from t3vae.models.vae import VAE
+
+class SlowVAE(VAE):
+    """A VAE that takes its time without computing."""
+
+    class Config(BaseModel):
+        pause: float = 0.02
+
+    def __init__(self, data_dim, latent_dim, *, pause, **parts):
+        super().__init__(data_dim, latent_dim, **parts)
+        self.pause = pause
+
+    def hyperparameters(self):
+        return {"pause": self.pause}
+
+    def loss(self, x):
+        time.sleep(self.pause)
+        return super().loss(x)
+'''
+
+
+def missing_plugins() -> list[str]:
+    return [name for name in PLUGINS if not ((EXTRAS / name).is_dir() or find_spec(name))]
+
+
+def slow_copy(target: Path, epochs: int) -> Path:
+    """A copy of the code whose suite is one training that lasts."""
+    copy_code(target)
+    (target / "slow_models.py").write_text(SLOW_MODEL, encoding="utf-8")
+    experiment = f"experiments.{EXPERIMENT}"
+    slow = {
+        "suite": "smoke",
+        "suites.smoke": [EXPERIMENT],
+        "models.slow": {"family": "slow_models:SlowVAE"},
+        f"{experiment}.models": ["slow"],
+        f"{experiment}.seeds": [0],
+        f"{experiment}.control": None,
+        "training.smoke.epochs": epochs,
+        "training.smoke.patience": epochs,
+    }
+    change(target, slow)
+    return target
+
+
+class Workflow:
+    """Snakemake at work in a copy, on the cluster."""
+
+    def __init__(self, folder: Path, profile: str, *arguments: str) -> None:
+        self.folder = folder
+        self.log = folder / "snakemake.txt"
+        environment = {**os.environ, "PYTHONPATH": str(EXTRAS)}
+        profile_options = ("--workflow-profile", f"profiles/{profile}", "--latency-wait", "10")
+        command = [sys.executable, "-m", "snakemake", *profile_options, *arguments]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def finish(self, seconds: float = 500) -> str:
+        """Wait for its end and return what it said."""
+        assert self.process.wait(seconds) == 0, self.log.read_text()
+        return self.log.read_text()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def jobs(self) -> dict[str, dict[str, str]]:
+        """What Slurm knows of its jobs, by rule and wildcards; of a retried job, the last."""
+        found = {}
+        for job in slurm.slurm_jobs():
+            if job["WorkDir"] == str(self.folder):
+                found[job.get("Comment", job["JobName"])] = job
+        return found
+
+    def states(self) -> list[str]:
+        """The states of its jobs, in the order of submission."""
+        all_jobs = sorted(slurm.slurm_jobs(), key=lambda job: int(job["JobId"]))
+        return [job["JobState"] for job in all_jobs if job["WorkDir"] == str(self.folder)]
+
+    def training(self) -> Path | None:
+        """The scratch folder of a training that has begun."""
+        return next(iter(path.parent for path in self.folder.glob("scratch/runs/*/lock")), None)
+
+    def run_file(self, name: str) -> Path:
+        return self.folder / f"results/runs/{EXPERIMENT}/slow/seed0" / name
+
+
+MARK = 123456.0
+
+
+def mark(state: Path) -> None:
+    """Leave a mark in a saved state, which a training that goes on from it takes over."""
+    metadata = files.read_tensors_header(state)
+    record = json.loads(metadata["record"])
+    assert 0 < record["epoch"] < EPOCHS
+    record["history"][0]["train_total"] = MARK
+    metadata["record"] = json.dumps(record)
+    files.write_tensors(state, files.read_tensors(state), metadata)
+
+
+def history(workflow: Workflow) -> list[dict[str, str]]:
+    with open(workflow.run_file("history.csv"), encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Path]:
+    reason = slurm.reason_to_skip()
+    if reason is None and missing_plugins():
+        reason = f"{', '.join(missing_plugins())} not found: install the extra `slurm`"
+    if reason is not None:
+        pytest.skip(reason)
+    with slurm.loopback_slurm(tmp_path_factory.mktemp("slurm") / "daemons") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def workflows(cluster, tmp_path_factory) -> Iterator[Mapping[str, Workflow]]:
+    """All workflows at once, since most of their time is waiting.
+
+    Of one, the training is cancelled, of another it is preempted; both states are marked.
+    """
+    place = tmp_path_factory.mktemp("workflows")
+    often = ("--slurm-init-seconds-before-status-checks", "1")
+    started: dict[str, Workflow] = {}
+    try:
+        for name, partition in (("cancelled", "held"), ("preempted", "spare")):
+            resources = ("--default-resources", f"slurm_partition={partition}")
+            folder = slow_copy(place / name, EPOCHS)
+            started[name] = Workflow(folder, "slurm", *often, *resources, "--", "train_all")
+        started["limited"] = Workflow(
+            slow_copy(place / "limited", LONG),
+            "generic",
+            *("--seconds-between-status-checks", "1"),
+            *("--default-resources", "partition=short", "gpu=0"),
+            *("--set-resources", "train:gpu=1", "train:runtime=1"),
+            *("--", "train_all"),
+        )
+        cancel(started["cancelled"])
+        preempt(started["preempted"])
+        smoke = copy_code(place / "smoke")
+        started["smoke"] = Workflow(smoke, "slurm", *often, "--config", "suite=smoke")
+        yield started
+    finally:
+        for workflow in started.values():
+            workflow.stop()
+
+
+def cancel(workflow: Workflow) -> None:
+    job, state = began(workflow)
+    partition = ("scontrol", "update", "PartitionName=held")
+    slurm.command(*partition, "State=DOWN")  # the retry waits until the state is marked
+    slurm.command("scancel", job)
+    stopped(workflow, state)
+    mark(state)
+    slurm.command(*partition, "State=UP")
+
+
+def preempt(workflow: Workflow) -> None:
+    _, state = began(workflow)
+    urgent = ("--partition=urgent", "--exclusive", "--output=/dev/null")
+    slurm.command("sbatch", *urgent, "--wrap", "sleep 2")
+    stopped(workflow, state)
+    mark(state)  # Slurm lets a job wait for half a minute before it starts it again
+
+
+def began(workflow: Workflow) -> tuple[str, Path]:
+    """Wait for the training; return its number in Slurm and the state that it will save."""
+    folder = slurm.wait_for("start of the training", workflow.training)
+    time.sleep(2)
+    (job,) = [job["JobId"] for job in workflow.jobs().values() if job["JobState"] == "RUNNING"]
+    return job, folder / "state.safetensors"
+
+
+def stopped(workflow: Workflow, state: Path) -> None:
+    slurm.wait_for("end of the job", lambda: "RUNNING" not in workflow.states())
+    slurm.wait_for("saved state", state.exists)
+    slurm.wait_for("end of the process", lambda: is_free(state.with_name("lock")))
+
+
+@pytest.fixture(scope="module")
+def smoke(workflows) -> Workflow:
+    workflows["smoke"].finish()
+    return workflows["smoke"]
+
+
+def is_free(lock: Path) -> bool:
+    """Whether no process holds a lock."""
+    with open(lock) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+
+# --- without a cluster --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["slurm", "generic"])
+def test_profile_has_no_cap_and_asks_for_one_gpu(name):
+    profile = yaml.safe_load((PROFILES / name / "config.yaml").read_text(encoding="utf-8"))
+    local = yaml.safe_load((PROFILES / "default/config.yaml").read_text(encoding="utf-8"))
+    assert local["resources"] == {"gpu": 1} and "resources" not in profile
+    gpus = {rule: needed["gpu"] for rule, needed in profile["set-resources"].items()}
+    assert gpus == {"train": 1, "sample": 1, "evaluate": 1}
+    for key in ("max-checksum-file-size", "rerun-incomplete"):
+        assert profile[key] == local[key]
+    assert profile["retries"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("COMPLETED", "success"),
+        ("PENDING", "running"),
+        ("RUNNING", "running"),
+        ("COMPLETING", "running"),
+        ("SUSPENDED", "running"),
+        ("CANCELLED", "failed"),
+        ("TIMEOUT", "failed"),
+        ("OUT_OF_MEMORY", "failed"),
+        ("PREEMPTED", "failed"),
+        ("slurm_load_jobs error: Unable to contact slurm controller", "running"),
+        ("slurm_load_jobs error: Invalid job id specified", "failed"),
+    ],
+)
+def test_status_of_a_job(tmp_path, state, expected):
+    answer = state if " " in state else f"JobId=7 JobName=x JobState={state} Reason=None"
+    fake = tmp_path / "scontrol"
+    status = 1 if " " in state else 0
+    fake.write_text(f"#!/bin/sh\necho '{answer}'\nexit {status}\n")
+    fake.chmod(0o755)
+    (tmp_path / "sacct").symlink_to("/bin/false")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    script = PROFILES / "generic/status.sh"
+    assert subprocess.check_output([script, "7"], env=environment, text=True) == f"{expected}\n"
+
+
+# --- a training that is stopped -----------------------------------------------------------
+
+
+def test_cancelled_training_is_retried_and_goes_on(workflows):
+    workflow = workflows["cancelled"]
+    said = workflow.finish()
+    assert "'CANCELLED'" in said and "Trying to restart" in said
+    assert workflow.states() == ["COMPLETED", "CANCELLED", "COMPLETED"]  # the first prepares
+    assert_went_on(workflow)
+
+
+def test_preempted_training_goes_back_to_the_queue_and_goes_on(workflows):
+    workflow = workflows["preempted"]
+    workflow.finish()
+    (job,) = [job for job in workflow.jobs().values() if "train" in job["Comment"]]
+    assert job["JobState"] == "COMPLETED" and job["Restarts"] == "1"
+    assert_went_on(workflow)
+
+
+def assert_went_on(workflow: Workflow) -> None:
+    rows = history(workflow)
+    assert float(rows[0]["train_total"]) == MARK  # taken over from the saved state
+    assert len(rows) == EPOCHS
+    assert not list(workflow.folder.glob("scratch/runs/*"))
+
+
+def test_weights_are_those_of_an_undisturbed_training(workflows, tmp_path):
+    """The same training by hand, without pauses."""
+    names = ("cancelled", "preempted")
+    for name in names:
+        workflows[name].finish()
+    folder = workflows["cancelled"].folder
+    config = configurations.train_config(
+        parameters.load(folder / "params.yaml"), EXPERIMENT, "slow", 0
+    )
+    config["model"]["pause"] = 0.0
+    (tmp_path / "data").symlink_to(folder / "data")
+    options = (*RUN, "--root", str(tmp_path), "--device", "cpu", "--config", json.dumps(config))
+    done = call(folder, "t3vae", "train", *options)
+    assert done.returncode == 0, done.stderr
+    by_hand = tmp_path / f"results/runs/{EXPERIMENT}/slow/seed0/model.safetensors"
+    expected = files.read_tensors(by_hand)
+    for name in names:
+        found = files.read_tensors(workflows[name].run_file("model.safetensors"))
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            np.testing.assert_array_equal(found[key], value)
+
+
+def test_sigterm_of_the_cluster_ends_with_143(workflows, tmp_path):
+    """The status of the training itself, which Slurm and Snakemake do not pass on."""
+    workflow = workflows["preempted"]
+    workflow.finish()
+    (tmp_path / "data").symlink_to(workflow.folder / "data")
+    script = (
+        f"#!/bin/sh\nexport PYTHONPATH={workflow.folder}/src OMP_NUM_THREADS=1\n"
+        f"srun {sys.executable} -m t3vae train {' '.join(RUN)} --root {tmp_path} --device cpu\n"
+        f"echo $? > {tmp_path}/status\n"
+    )
+    (tmp_path / "job.sh").write_text(script)
+    place = (f"--chdir={workflow.folder}", "--output=/dev/null", "--mem=1000")
+    job = slurm.command("sbatch", "--parsable", *place, str(tmp_path / "job.sh")).strip()
+    locks = tmp_path / "scratch/runs"
+    (lock,) = slurm.wait_for("start of the training", lambda: list(locks.glob("*/lock")))
+    time.sleep(1)
+    slurm.command("scancel", "--signal=TERM", job)  # the training gets it, the script does not
+    status = tmp_path / "status"
+    assert slurm.wait_for("status", lambda: status.exists() and status.read_text()) == "143\n"
+    assert lock.with_name("state.safetensors").exists()
+    assert not (tmp_path / "results").exists()
+
+
+# --- the smoke suite ----------------------------------------------------------------------
+
+
+def test_smoke_suite_completes(smoke):
+    """Recorded as a local run records it: nothing to do afterwards, and all is well."""
+    assert jobs(smoke.folder, "--config", "suite=smoke") == set()
+    change(smoke.folder, {"suite": "smoke"})
+    done = call(smoke.folder, "t3vae", "check", "--records")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 stale, 0 missing, 0 orphaned, 0 unrecorded" in done.stdout
+
+
+def of_rule(workflow: Workflow, rule: str) -> list[dict[str, str]]:
+    return [job for comment, job in workflow.jobs().items() if comment.startswith(f"rule_{rule}_")]
+
+
+def test_light_rules_stay_local(smoke):
+    assert len(smoke.jobs()) == 2 + 3 * 4
+    for rule, count in (("prepare", 2), ("train", 4), ("sample", 4), ("evaluate", 4)):
+        assert len(of_rule(smoke, rule)) == count
+
+
+@pytest.mark.parametrize("rule", ["train", "sample", "evaluate"])
+def test_one_gpu_each(smoke, rule):
+    for job in of_rule(smoke, rule):
+        assert job["TresPerJob"] == "gres:gpu:1"
+        assert job["TRES"] == "cpu=1,mem=4000M,node=1,billing=1"
+    assert {job["TimeLimit"] for job in of_rule(smoke, "train")} == {"12:00:00"}
+
+
+def test_preparing_asks_for_no_gpu(smoke):
+    assert not [job for job in of_rule(smoke, "prepare") if "TresPerJob" in job]
+
+
+def test_trainings_are_not_limited_by_the_local_cap(smoke):
+    trainings = of_rule(smoke, "train")
+    last_start = max(job["StartTime"] for job in trainings)
+    assert last_start < min(job["EndTime"] for job in trainings)
+
+
+def test_several_nodes_work(smoke):
+    assert {job["NodeList"] for job in of_rule(smoke, "train")} == {"first", "second"}
+
+
+# --- the generic profile ------------------------------------------------------------------
+
+
+def test_training_beyond_the_time_limit(workflows):
+    """It takes longer than a job may: it ends only because each try goes on."""
+    workflow = workflows["limited"]
+    workflow.finish()
+    prepared, *stopped, last = workflow.states()
+    assert prepared == last == "COMPLETED" and set(stopped) == {"TIMEOUT"}
+    jobs_of_training = [job for name, job in workflow.jobs().items() if "train" in name]
+    assert {job["TresPerJob"] for job in jobs_of_training} == {"gres:gpu:1"}
+    assert {job["TimeLimit"] for job in jobs_of_training} == {"00:01:00"}
+    assert len(history(workflow)) == LONG
