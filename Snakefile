@@ -28,7 +28,14 @@ rule all:
     default_target: True
     input:
         outputs_of(
-            "prepare", "train", "sample", "evaluate", "collect", "figure", "report"
+            "prepare",
+            "extractor",
+            "train",
+            "sample",
+            "evaluate",
+            "collect",
+            "figure",
+            "report",
         ),
     localrule: True
     message:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import pictures
 from benchmarks.reference import Reference
 from benchmarks.timing import compare, process, table
 from t3vae import models, training
@@ -32,9 +33,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--reference", type=Path, help="checkout of the authors' repository")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--only", choices=["numbers", "pictures"], help="measure one of the two tables"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    if arguments.only != "numbers":
+        found = pictures.rows(checkout=arguments.reference, repeats=min(arguments.repeats, 3))
+        print(pictures.table(found), flush=True)
+    if arguments.only == "pictures":
+        return
     data = {
         split: law(LAW).sample(size, numpy_generator(0, f"benchmark/{split}")).astype(np.float32)
         for split, size in (("train", 200_000), ("validation", 200_000), ("test", 500_000))

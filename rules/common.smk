@@ -94,6 +94,11 @@ def code_of(verb):
     return lambda wildcards: job_of(verb)(wildcards).code
 
 
+def resource_of(verb, resource):
+    """Return the resource function of a verb: memory or time of its experiment's jobs."""
+    return lambda wildcards: PLAN.resources(verb, wildcards.experiment)[resource]
+
+
 def outputs_of(*verbs):
     """Return every output of some verbs in the suite."""
     return [path for job in JOBS if job.verb in verbs for path in job.outputs]

@@ -1,4 +1,5 @@
-# Data: arrays of each data set and the manifest that speaks for them.
+# Data: arrays of each data set and the manifest that speaks for them; of pictures also the
+# classifier whose features judge them.
 
 for dataset in PLAN.parameters.datasets:
 
@@ -13,8 +14,8 @@ for dataset in PLAN.parameters.datasets:
             f"logs/benchmark/prepare.{dataset}.tsv"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=60,
+            mem_mb=PLAN.data_resources("prepare", dataset)["mem_mb"],
+            runtime=PLAN.data_resources("prepare", dataset)["runtime"],
         params:
             dataset=dataset,
             config=lambda wildcards, dataset=dataset: PLAN.prepare(dataset).json,
@@ -25,9 +26,39 @@ for dataset in PLAN.parameters.datasets:
             "python -m t3vae prepare --dataset {params.dataset} --config {params.config:q} > {log} 2>&1"
 
 
+for dataset in PLAN.extractors(PLAN.all_experiments):
+
+    rule:
+        name:
+            f"extractor_{dataset}"
+        input:
+            manifest=PLAN.extractor(dataset).inputs,
+            arrays=[ancient(path) for path in PLAN.extractor(dataset).arrays],
+        output:
+            PLAN.extractor(dataset).outputs,
+        log:
+            f"logs/extractor/{dataset}.log",
+        benchmark:
+            f"logs/benchmark/extractor.{dataset}.tsv"
+        threads: 1
+        resources:
+            gpu=GPU,
+            mem_mb=PLAN.data_resources("extractor", dataset)["mem_mb"],
+            runtime=PLAN.data_resources("extractor", dataset)["runtime"],
+        params:
+            dataset=dataset,
+            config=lambda wildcards, dataset=dataset: PLAN.extractor(dataset).json,
+            code=lambda wildcards, dataset=dataset: PLAN.extractor(dataset).code,
+        message:
+            "extractor {params.dataset}"
+        shell:
+            "python -m t3vae extractor --dataset {params.dataset} --config {params.config:q}"
+            " --device $T3VAE_DEVICE > {log} 2>&1"
+
+
 rule prepare_all:
     input:
-        outputs_of("prepare"),
+        outputs_of("prepare", "extractor"),
     localrule: True
     message:
         "prepare: all there"

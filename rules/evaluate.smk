@@ -14,8 +14,8 @@ rule sample:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=resource_of("sample", "mem_mb"),
+        runtime=resource_of("sample", "runtime"),
     params:
         config=config_of("sample"),
         code=code_of("sample"),
@@ -39,8 +39,8 @@ rule evaluate:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=resource_of("evaluate", "mem_mb"),
+        runtime=resource_of("evaluate", "runtime"),
     params:
         config=config_of("evaluate"),
         code=code_of("evaluate"),

@@ -17,8 +17,8 @@ rule train:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=resource_of("train", "mem_mb"),
+        runtime=resource_of("train", "runtime"),
     params:
         config=config_of("train"),
         code=code_of("train"),

@@ -149,6 +149,7 @@ def array_bytes() -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:Reading `.npy`")
 @settings(max_examples=300, deadline=None)
 @given(edits=EDITS, mapped=st.booleans())
 def test_damaged_arrays(folder, edits, mapped) -> None:

@@ -41,7 +41,9 @@ def finished(tmp_path_factory) -> Path:
     """A repository whose suite `dvc repro` has made, committed and pushed to a folder."""
     folder = small_repository(tmp_path_factory.mktemp("dvc") / "finished")
     run(folder, "dvc", "remote", "add", "--quiet", "--default", "store", "../store")
-    assert ran(run(folder, "dvc", "repro")) == EVERYTHING
+    text = run(folder, "dvc", "repro")
+    assert ran(text) == EVERYTHING
+    assert "suite demo: 10 jobs in all; data and results take about 3 MB" in text
     commit(folder, "results")
     run(folder, "dvc", "push", "--quiet")
     return folder

@@ -31,6 +31,10 @@ def _all(params) -> dict[str, str]:
     found = {}
     for dataset in jobs.datasets(params):
         found[f"prepare {dataset}"] = jobs.prepare_config(params, dataset)
+    for experiment in jobs.suite_experiments(params):
+        if "classifier" in jobs.extracted(params, experiment):
+            dataset = params.experiments[experiment].dataset
+            found[f"extractor {dataset}"] = jobs.extractor_config(params, dataset)
     for run in jobs.runs(params):
         for verb in ("train", "sample", "evaluate"):
             name = f"{verb} {run.experiment} {run.model} {run.seed}"
@@ -66,15 +70,16 @@ def _figures(experiment: str) -> set[str]:
     return {f"figure {experiment} {name}" for name in PLAIN["experiments"][experiment]["figures"]}
 
 
-DEMO = ("univariate", "bivariate")
+DEMO = ("univariate", "bivariate", "digits_lt")
 
 
 def test_the_jobs_of_the_default_suite():
     params = parameters.load(FILE)
     names = _all(params)
-    assert jobs.datasets(params) == ["constants", "univariate", "bivariate"]
-    assert len(jobs.runs(params)) == 3 * (7 + 4)
-    expected = {f"prepare {name}" for name in ("constants", *DEMO)} | {"report"}
+    assert jobs.datasets(params) == ["constants", "univariate", "bivariate", "digits_lt"]
+    assert len(jobs.runs(params)) == 3 * (7 + 4 + 18)
+    expected = {f"prepare {name}" for name in ("constants", *DEMO)}
+    expected |= {"report", "extractor digits_lt"}
     for experiment in DEMO:
         for verb in ("train", "sample", "evaluate"):
             expected |= _runs(verb, experiment)
@@ -191,7 +196,10 @@ CHANGES = {
     ),
     "the size of text": (
         [("figures.style.font_size", 8.0)],
-        _figures("univariate") | _figures("bivariate") | _figures("constants"),
+        _figures("univariate")
+        | _figures("bivariate")
+        | _figures("constants")
+        | _figures("digits_lt"),
     ),
     "a figure less": (
         [("experiments.constants.figures", ["regularizer", "tau_alpha"])],
@@ -229,7 +237,7 @@ def test_a_change_reaches_its_jobs_and_no_other(tmp_path, change):
 def test_the_name_of_an_experiment_reaches_no_run(tmp_path):
     values = copy.deepcopy(PLAIN)
     values["experiments"]["renamed"] = values["experiments"].pop("univariate")
-    values["suites"]["demo"] = ["constants", "renamed", "bivariate"]
+    values["suites"]["demo"] = ["constants", "renamed", "bivariate", "digits_lt"]
     before, after = (_all(_load(tmp_path, v)) for v in (PLAIN, values))
     for name, config in before.items():
         if name.split()[0] in ("train", "sample", "evaluate"):

@@ -20,7 +20,20 @@ PARAMETERS = {
     "de_vae": [{"nu": 5.0}],
     "vae_st": [{"nu": 5.0}],
     "t3vae": [{"nu": 5.0}, {"nu": 30.0, "beta": 0.5}],
+    "tilted_vae": [{"tilt": 1.0}],
+    "factor_vae": [{"tc_weight": 6.4, "discriminator_width": 8}],
+    "hvae": [
+        {},
+        {"beta": "matched", "prior_scale": "matched", "nu": 5.0, "latent_dim_2": 3},
+    ],
+    "t3hvae": [
+        {"nu": 5.0},
+        {"nu": 5.0, "objective": "joint", "latent_dim_2": 1},
+    ],
+    "c_vae": [{}, {"beta": "matched", "prior_scale": "matched", "nu": 5.0}],
+    "c_t3vae": [{"nu": 5.0}],
 }
+CLASSES = 3
 CASES = [(family, given) for family in models.FAMILIES for given in PARAMETERS.get(family, [{}])]
 SHAPES = [([1], 1), ([3], 2), ([2, 2], 2)]
 
@@ -28,7 +41,24 @@ SHAPES = [([1], 1), ([3], 2), ([2, 2], 2)]
 def build(family: str, given: dict, shape: list[int], m: int, sigma: float = 0.7):
     torch.manual_seed(1)
     network = {"kind": "mlp", "hidden": [16, 16], "negative_slope": 0.01}
-    return models.build({"family": family, **given}, shape, m, sigma=sigma, network=network)
+    model = models.build(
+        {"family": family, **given}, shape, m, sigma=sigma, network=network, classes=CLASSES
+    )
+    if model.conditional:
+        torch.nn.init.normal_(model.centres.weight)
+    return model
+
+
+def labels(model, rows: int) -> tuple[torch.Tensor, ...]:
+    """What a conditional model takes beside its data."""
+    return (torch.arange(rows) % CLASSES,) if model.conditional else ()
+
+
+def grid(dim: int, points: int, reach: float = math.pi / 2 - 1e-4) -> tuple:
+    """Points [N, dim] over the whole space and the volume that each stands for."""
+    angle = torch.linspace(-reach, reach, points, dtype=torch.float64)
+    z = torch.cartesian_prod(*[torch.tan(angle)] * dim).view(-1, dim)
+    return z, (1 + z**2).prod(1) * (2 * reach / (points - 1)) ** dim
 
 
 def test_every_family_is_covered() -> None:
@@ -40,25 +70,32 @@ def test_every_family_is_covered() -> None:
 class TestContract:
     def test_shapes(self, family, given, shape, m) -> None:
         model = build(family, given, shape, m)
-        x = torch.randn(7, *shape)
-        posterior = model.encode(x)
+        m, x = model.latent_dim, torch.randn(7, *shape)
+        y = labels(model, 7)
+        posterior = model.encode(x, *y)
         assert posterior.rsample().shape == (7, m)
+        assert posterior.sample((4,)).shape == (4, 7, m)
         assert posterior.log_prob(torch.zeros(7, m)).shape == (7,)
         z = torch.randn(7, m)
-        assert model.decode(z).sample().shape == (7, math.prod(shape))
-        assert model.decode(z).log_prob(x.flatten(1)).shape == (7,)
+        assert model.decode(z, *y).sample().shape == (7, math.prod(shape))
+        assert model.decode(z, *y).log_prob(x.flatten(1)).shape == (7,)
         assert model.sample(5).shape == (5, *shape)
         assert model.sample(5, mean=True).shape == (5, *shape)
-        assert model.reconstruct(x).shape == x.shape
+        assert model.reconstruct(x, *y).shape == x.shape
         for name in LATENT_LAWS[:2]:
             assert model.latent_law(name).sample((4,)).shape == (4, m)
+            assert model.latent_law(name).log_prob(z).shape == (7,)
+        z, drawn = model.sample_pairs(5, "alternative")
+        assert z.shape == (5, m) and drawn.shape == (5, *shape)
+        members = [id(p) for group in model.parameter_groups() for p in group.parameters]
+        assert sorted(members) == sorted(map(id, model.parameters()))
 
     def test_loss_and_gradients(self, family, given, shape, m) -> None:
         model = build(family, given, shape, m)
-        loss = model.loss(torch.randn(64, *shape))
+        loss = model.loss(torch.randn(64, *shape), *labels(model, 64))
         expected = loss.reconstruction + model.beta * loss.regularizer
         torch.testing.assert_close(loss.total, expected)
-        loss.total.backward()
+        loss.objective.backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
             assert bool(torch.isfinite(parameter.grad).all()), name
@@ -70,10 +107,11 @@ class TestContract:
             pytest.skip("its draw depends on nu by rejection: not continuous at fixed noise")
         model = build(family, given, shape, m).double()
         x = torch.randn(16, *shape, dtype=torch.float64)
+        y = labels(model, 16)
 
         def value() -> torch.Tensor:
             torch.manual_seed(3)
-            return model.loss(x).total
+            return model.loss(x, *y).total
 
         value().backward()
         parameter = next(model.encoder.parameters())
@@ -89,60 +127,70 @@ class TestContract:
 
     def test_save_and_load(self, family, given, shape, m, tmp_path) -> None:
         model = build(family, given, shape, m)
-        x = torch.randn(6, *shape)
+        x, y = torch.randn(6, *shape), labels(model, 6)
         model.save(tmp_path / "model.safetensors")
         again = t3vae.load(tmp_path / "model.safetensors")
         assert type(again) is type(model)
         assert again.hyperparameters() == model.hyperparameters()
         torch.manual_seed(0)
-        a = model.loss(x).total
+        a = model.loss(x, *y).total
         torch.manual_seed(0)
-        b = again.loss(x).total
+        b = again.loss(x, *y).total
         assert a.item() == b.item()
 
     def test_fitted_law(self, family, given, shape, m, tmp_path) -> None:
         model = build(family, given, shape, m)
         with pytest.raises(ConfigError, match="fit_latent"):
             model.sample(3, latent="fitted")
-        model.fit_latent(torch.randn(200, *shape), max_components=2, iterations=5)
+        known = {"labels": labels(model, 200)[0]} if model.conditional else {}
+        model.fit_latent(torch.randn(200, *shape), max_components=2, iterations=5, **known)
         assert model.sample(3, latent="fitted").shape == (3, *shape)
         model.save(tmp_path / "model.safetensors")
         again = t3vae.load(tmp_path / "model.safetensors")
-        z = torch.randn(5, m)
+        z = torch.randn(5, model.latent_dim)
         torch.testing.assert_close(
             again.latent_law("fitted").log_prob(z), model.latent_law("fitted").log_prob(z)
         )
 
 
 @pytest.mark.parametrize(("family", "given"), CASES)
-def test_prior_integrates_to_one(family, given) -> None:
-    law = build(family, given, [1], 1).prior()
-    z = torch.tan(torch.linspace(-1.5707, 1.5707, 400_001, dtype=torch.float64)).unsqueeze(1)
-    density = law.log_prob(z).exp().squeeze(-1) * (1 + z.squeeze() ** 2)
-    assert float(torch.trapezoid(density, torch.atan(z.squeeze()))) == pytest.approx(1, abs=2e-4)
+@pytest.mark.parametrize("name", LATENT_LAWS[:2])
+def test_latent_laws_integrate_to_one(family, given, name) -> None:
+    given = {**given, "latent_dim_2": 1} if "latent_dim_2" in given else given
+    model = build(family, given, [1], 1).double()
+    z, volume = grid(model.latent_dim, {1: 100_001, 2: 1501}[model.latent_dim])
+    density = model.latent_law(name).log_prob(z).exp()
+    assert float((density * volume).sum().detach()) == pytest.approx(1, abs=2e-3)
 
 
 @pytest.mark.parametrize(("family", "given"), CASES)
 def test_decoder_integrates_to_one(family, given) -> None:
-    law = build(family, given, [1], 1).double().decode(torch.tensor([[0.8]]).double())
-    angle = torch.linspace(-math.pi / 2 + 1e-6, math.pi / 2 - 1e-6, 400_001).double()
-    x = torch.tan(angle).unsqueeze(1)
-    density = law.log_prob(x).exp().squeeze(-1) * (1 + x.squeeze() ** 2)
-    assert float(torch.trapezoid(density.detach(), angle)) == pytest.approx(1, abs=1e-3)
+    model = build(family, given, [1], 1).double()
+    z = torch.full((1, model.latent_dim), 0.8, dtype=torch.float64)
+    x, volume = grid(1, 400_001)
+    density = model.decode(z, *labels(model, 1)).log_prob(x).exp()
+    assert float((density * volume).sum().detach()) == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize(("family", "given"), CASES)
 def test_importance_weights_agree_with_quadrature(family, given) -> None:
-    """log p(x) by importance sampling against a Riemann sum over the latent."""
+    """log p(x) by importance sampling against a sum over the latent."""
+    given = {**given, "latent_dim_2": 1} if "latent_dim_2" in given else given
     model = build(family, given, [1], 1).double()
     x = torch.tensor([[0.3]], dtype=torch.float64)
     torch.manual_seed(0)
-    weights = model.log_weights(x, 40_000, {"prior": model.prior()})["prior"]
+    if model.conditional:
+        y = torch.tensor([2])
+        law = model.class_law("prior", y)
+        weights = model.log_weights(x, 40_000, {"prior": law}, y=y)["prior"]
+    else:
+        y, law = None, model.prior()
+        weights = model.log_weights(x, 40_000, {"prior": law})["prior"]
     estimate = float(torch.logsumexp(weights, 0) - math.log(40_000))
-    z = torch.linspace(-60, 60, 240_001, dtype=torch.float64).unsqueeze(1)
-    joint = model.prior().log_prob(z) + model.decode(z).log_prob(x.expand(len(z), 1))
-    exact = float(torch.logsumexp(joint.detach(), 0) + math.log(120 / 240_000))
-    assert estimate == pytest.approx(exact, abs=0.03)
+    z, volume = grid(model.latent_dim, {1: 100_001, 2: 1201}[model.latent_dim])
+    decoded = model.decode(z) if y is None else model.decode(z, y.expand(len(z)))
+    joint = law.log_prob(z) + decoded.log_prob(x.expand(len(z), 1)) + volume.log()
+    assert estimate == pytest.approx(float(torch.logsumexp(joint.detach(), 0)), abs=0.04)
 
 
 def test_t3vae_factorises_its_joint_density() -> None:

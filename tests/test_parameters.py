@@ -23,7 +23,6 @@ from t3vae.config import (
     THEORY_FIGURES,
     Experiment,
     LatentFit,
-    Network,
     Parameters,
 )
 from t3vae.errors import ConfigError
@@ -253,8 +252,8 @@ MISTAKES = {
         ],
     ),
     "number as a name": (
-        "  smoke: [constants, univariate_smoke]",
-        "  smoke: [constants, univariate_smoke]\n  7: [constants]",
+        "  smoke: [constants, univariate_smoke, digits_smoke]",
+        "  smoke: [constants, univariate_smoke, digits_smoke]\n  7: [constants]",
         ["suites = 7: a key must be text to every YAML reader", "suites.7: must be a name"],
     ),
     "unknown model": (
@@ -303,12 +302,12 @@ MISTAKES = {
         ["suite = damo: not a suite. Did you mean demo?"],
     ),
     "unknown experiment": (
-        "demo: [constants, univariate, bivariate]",
+        "demo: [constants, univariate, bivariate, digits_lt]",
         "demo: [constants, univariat, bivariate]",
         [r"suites.demo\[1\] = univariat: not an experiment. Did you mean univariate?"],
     ),
     "experiment twice": (
-        "demo: [constants, univariate, bivariate]",
+        "demo: [constants, univariate, bivariate, digits_lt]",
         "demo: [constants, univariate, univariate]",
         [r"suites.demo\[2\] = univariate: a duplicate of entry \[1\]. Remove it."],
     ),
@@ -411,7 +410,7 @@ MISTAKES = {
         ["figures.style.font_size = 5: must be at least 7, because smaller text is hard to read"],
     ),
     "grid": (
-        "variance_min: 0.02",
+        "variance_min: 0.001 ",
         "variance_min: 5.0",
         ["datasets.constants.regularizer.variance_min = 5.0: must be less than variance_max = 3.0"],
     ),
@@ -618,6 +617,8 @@ def test_a_wrong_value_anywhere_is_refused_at_its_place(data, tmp_path_factory):
     file = tmp_path_factory.getbasetemp() / "wrong.yaml"
     file.write_text(yaml.dump(values, Dumper=DUMPER), encoding="utf-8")
     free = path[-1] in ("mean", "amplitude") and wrong == -7.5
+    free |= path[-1] == "folder" and wrong == "no such thing"
+    free |= path[-1] in ("flip", "download") and wrong is True
     if free:
         parameters.load(file)
         return
@@ -710,12 +711,15 @@ def test_the_reference_page_and_the_listing_hold_every_key_of_the_file():
     listed = [row.key for row in reference_page.rows()]
     keys = {re.sub(r" \([^)]*\)", "", key).replace("[]", "") for key in listed}
     sections = {"suites", "datasets", "networks", "models", "training", "sampling", "evaluation"}
+    sections.add("extractors")
     for path in LEAVES:
         names = [part for part in path if isinstance(part, str)]
         if names[0] in sections | {"experiments"}:
             names[1] = "<name>"
         if names[:2] == ["figures", "palette"]:
             names = names[:2]
+        if names[2:3] == ["controls"]:
+            names = names[:3]
         key = ".".join(names)
         assert key in keys or key == "suites.<name>", key
     assert all(key in parameters.describe() for key in listed)
@@ -733,13 +737,14 @@ def test_the_vocabularies_agree_with_the_code_that_uses_them():
     from t3vae import datasets, figures, metrics, mixtures, models, networks
     from t3vae.families import FAMILIES
     from t3vae.metrics.reference import DEFAULTS
+    from t3vae.network_kinds import NETWORKS
     from t3vae.sources import SOURCES
 
     assert set(metrics.REGISTRY) == set(METRICS)
     assert set(models.FAMILIES) == set(FAMILIES)
     assert set(datasets.REGISTRY) == set(SOURCES)
     assert set(figures.REGISTRY) == {*DATA_FIGURES, *THEORY_FIGURES}
-    assert set(networks.KINDS) == set(get_args(Network.model_fields["kind"].annotation))
+    assert {*networks.KINDS, "import_network"} == set(NETWORKS)
     for name, options in DEFAULTS.items():
         assert METRICS[name]().model_dump() == options
     fit = inspect.signature(mixtures.fit_t_mixture).parameters
@@ -754,5 +759,5 @@ def test_every_family_takes_exactly_its_parameters():
 
     params = parameters.load(FILE)
     for model in params.models.values():
-        models.build(model.model_dump(mode="json"), [1], 1, sigma=0.1)
+        models.build(model.model_dump(mode="json"), [1], 1, sigma=0.1, classes=2)
     assert {model.family for model in params.models.values()} == set(FAMILIES)

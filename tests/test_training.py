@@ -21,15 +21,27 @@ from t3vae.resume import Scratch
 
 FAMILIES = {
     "vae": {}, "student_t_vae": {}, "de_vae": {"nu": 5.0}, "vae_st": {"nu": 5.0},
-    "t3vae": {"nu": 5.0},
+    "t3vae": {"nu": 5.0}, "tilted_vae": {"tilt": 3.0},
+    "factor_vae": {"tc_weight": 6.4, "discriminator_width": 8, "discriminator_learning_rate": 0.01},
+    "hvae": {"latent_dim_2": 2}, "t3hvae": {"nu": 5.0}, "c_vae": {}, "c_t3vae": {"nu": 5.0},
 }  # fmt: skip
+CLASSES = 3
 
 
 def model_of(family: str = "t3vae", n: int = 2):
     torch.manual_seed(7)
     network = {"kind": "mlp", "hidden": [8, 8], "negative_slope": 0.01}
     given = FAMILIES.get(family, {})
-    return models.build({"family": family, **given}, [n], 1, sigma=0.5, network=network)
+    return models.build(
+        {"family": family, **given}, [n], 1, sigma=0.5, network=network, classes=CLASSES
+    )
+
+
+def labels_of(family: str, rows: int = 300) -> dict:
+    """What a conditional model needs beside the data."""
+    if not models.model_class(family).conditional:
+        return {}
+    return {"labels": torch.arange(rows) % CLASSES}
 
 
 def data(rows: int = 300, n: int = 2) -> torch.Tensor:
@@ -104,7 +116,7 @@ def test_same_seed_same_bytes(family: str) -> None:
     states = []
     for seed in (3, 3, 4):
         model = model_of(family)
-        training.fit(model, data(), epochs=2, batch_size=64, seed=seed)
+        training.fit(model, data(), **labels_of(family), epochs=2, batch_size=64, seed=seed)
         states.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -127,7 +139,7 @@ class StopError(Exception):
 def test_interrupted_training_ends_with_the_same_bytes(
     family: str, stop_at: int, tmp_path: Path, monkeypatch
 ) -> None:
-    arguments = {"epochs": 3, "batch_size": 64, "seed": 2, "patience": 3}
+    arguments = {"epochs": 3, "batch_size": 64, "seed": 2, "patience": 3, **labels_of(family)}
     whole = model_of(family)
     expected = training.fit(whole, data(), **arguments)
     steps = 0
@@ -150,8 +162,9 @@ def test_interrupted_training_ends_with_the_same_bytes(
     monkeypatch.setattr(FlatAdam, "step", original)
     torch.manual_seed(99)
     resumed = models.build(
-        {"family": family, **FAMILIES[family]}, [2], 1, sigma=0.5, network=whole.network
-    )
+        {"family": family, **FAMILIES[family]}, [2], 1, sigma=0.5, network=whole.network,
+        classes=CLASSES,
+    )  # fmt: skip
     result = training.fit(resumed, data(), path=tmp_path / "run", **arguments)
     assert result.history == expected.history
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):

@@ -16,19 +16,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from t3vae.checkpoint import load
     from t3vae.models import build as build_model
+    from t3vae.models.c_t3vae import CT3VAE
+    from t3vae.models.c_vae import CVAE
     from t3vae.models.de_vae import DEVAE
+    from t3vae.models.factor_vae import FactorVAE
+    from t3vae.models.hvae import HVAE
     from t3vae.models.student_t_vae import StudentTVAE
+    from t3vae.models.t3hvae import T3HVAE
     from t3vae.models.t3vae import T3VAE
+    from t3vae.models.tilted_vae import TiltedVAE
     from t3vae.models.vae import VAE
     from t3vae.models.vae_st import VAEst
     from t3vae.training import fit
 
 __version__ = "0.1.0"
 __all__ = [
+    "CT3VAE",
+    "CVAE",
     "DEVAE",
+    "HVAE",
+    "T3HVAE",
     "T3VAE",
     "VAE",
+    "FactorVAE",
     "StudentTVAE",
+    "TiltedVAE",
     "VAEst",
     "build_model",
     "fit",
@@ -36,9 +48,15 @@ __all__ = [
 ]
 
 _HOME = {
+    "CT3VAE": ("t3vae.models.c_t3vae", "CT3VAE"),
+    "CVAE": ("t3vae.models.c_vae", "CVAE"),
     "DEVAE": ("t3vae.models.de_vae", "DEVAE"),
+    "FactorVAE": ("t3vae.models.factor_vae", "FactorVAE"),
+    "HVAE": ("t3vae.models.hvae", "HVAE"),
     "StudentTVAE": ("t3vae.models.student_t_vae", "StudentTVAE"),
+    "T3HVAE": ("t3vae.models.t3hvae", "T3HVAE"),
     "T3VAE": ("t3vae.models.t3vae", "T3VAE"),
+    "TiltedVAE": ("t3vae.models.tilted_vae", "TiltedVAE"),
     "VAE": ("t3vae.models.vae", "VAE"),
     "VAEst": ("t3vae.models.vae_st", "VAEst"),
     "build_model": ("t3vae.models", "build"),

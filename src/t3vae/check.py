@@ -29,9 +29,9 @@ RECORDS = ".snakemake/metadata"
 UNFINISHED = ".snakemake/incomplete"
 RETIRED = "scratch/retired"
 SHOWN = 3  # lines about results without a record; they are usually many
-VERBS = ("prepare", "train", "sample", "evaluate", "collect", "figure", "report")
+VERBS = ("prepare", "extractor", "train", "sample", "evaluate", "collect", "figure", "report")
 # Steps whose results come from the cache of DVC; those of the others lie in Git, without records.
-CACHED = ("prepare", "train", "sample", "evaluate")
+CACHED = ("prepare", "extractor", "train", "sample", "evaluate")
 REMEDY = (
     f"`dvc checkout {RECORDS}` brings the records of Snakemake back (`dvc pull {RECORDS}` in a "
     "clone), without which it takes old results for new ones. If there are none, move those "

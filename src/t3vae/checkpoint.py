@@ -44,9 +44,10 @@ def describe(model: Model) -> dict[str, Any]:
         "format": FORMAT,
         "model": {"family": models.family_name(model), **model.hyperparameters()},
         "data_shape": model.data_shape,
-        "latent_dim": model.latent_dim,
+        "latent_dim": model.given_latent_dim,
         "sigma": model.sigma,
         "network": model.network,
+        **({"classes": getattr(model, "classes", None)} if model.conditional else {}),
     }
 
 
@@ -123,6 +124,7 @@ def load(path: Path | str, device: str | torch.device = "cpu", *, imports: bool 
             description["latent_dim"],
             sigma=description["sigma"],
             network=description["network"],
+            classes=description.get("classes"),
         )
     except DataError as error:
         raise CheckpointError(str(error)) from error

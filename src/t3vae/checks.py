@@ -10,13 +10,15 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from t3vae.config import DATA_FIGURES, RUN_FIELDS, THEORY_FIGURES
-from t3vae.metric_options import METRICS
+from t3vae.config import DATA_FIGURES, PICTURE, RUN_FIELDS, THEORY_FIGURES
+from t3vae.families import CONDITIONAL
+from t3vae.image_sources import IMAGE_SOURCES
+from t3vae.metric_options import METRICS, PICTURES, extractors
 from t3vae.problems import Problem, nearest, shown
 
 __all__ = ["cross_check"]
 
-_DIMENSION = {"t_mixture_1d": 1, "t_mixture_2d": 2}
+_DIMENSION = {"t_mixture_1d": 1, "t_mixture_2d": 2, **dict.fromkeys(IMAGE_SOURCES, PICTURE)}
 
 
 def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
@@ -33,6 +35,12 @@ def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
                 yield from _distinct(path, options.get("levels"))
     for name, entry in _blocks(values, "experiments"):
         yield from _experiment(("experiments", name), entry, values)
+    for name in _section(values, "extractors"):
+        yield from _extractor(name, values)
+    inception = _section(values, "inception")
+    if inception.get("weights") is not None and inception.get("sha256") is None:
+        message = "is missing: the file of weights is a declared input. Write its SHA-256."
+        yield Problem(("inception", "sha256"), None, message)
     palette = _section(_section(values, "figures"), "palette")
     for model in palette:
         if model not in _section(values, "models"):
@@ -41,6 +49,16 @@ def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
                 None,
                 f"not a model. {nearest(model, _section(values, 'models'))}",
             )
+
+
+def _extractor(name: str, values: dict[str, Any]) -> Iterator[Problem]:
+    known = _section(values, "datasets")
+    source = _section(known, name).get("source")
+    if name not in known:
+        yield Problem(("extractors", name), None, f"not a data set. {nearest(name, known)}")
+    elif isinstance(source, str) and source not in IMAGE_SOURCES:
+        message = f"the data set has source `{source}`, which has no pictures. Remove it."
+        yield Problem(("extractors", name), None, message)
 
 
 def _section(values: Any, name: str) -> dict[str, Any]:
@@ -124,7 +142,7 @@ def _number(value: Any) -> TypeGuard[float]:
 
 
 def _model(path: tuple[str, ...], entry: dict[str, Any]) -> Iterator[Problem]:
-    if entry.get("family") != "vae":
+    if entry.get("family") not in ("vae", "hvae", "c_vae"):
         return
     matched = [key for key in ("beta", "prior_scale") if entry.get(key) == "matched"]
     if matched and entry.get("nu") is None:
@@ -169,10 +187,83 @@ def _experiment(
         near = nearest(control, (name for _, name in _names(models)))
         message = f"not among the models of the experiment. {near}"
         yield Problem((*path, "control"), shown(control), message)
+    yield from _controls((*path, "controls"), entry)
     dataset = _section(_section(values, "datasets"), str(entry.get("dataset")))
+    yield from _metrics(path, entry, dataset, values)
+    yield from _networks(path, entry, dataset, values)
     yield from _figures(path, entry, dataset, bool(present))
     if present:
         yield from _sizes(entry, dataset, values)
+
+
+def _controls(path: tuple[str, ...], entry: dict[str, Any]) -> Iterator[Problem]:
+    models = [name for _, name in _names(entry.get("models"))]
+    for model, controls in _section(entry, "controls").items():
+        if models and model not in models:
+            message = f"not among the models of the experiment. {nearest(model, models)}"
+            yield Problem((*path, model), None, message)
+        for i, control in _names(controls):
+            if control == model:
+                message = "the model itself. Name another, or remove it."
+                yield Problem((*path, model, i), shown(control), message)
+            elif models and control not in models:
+                message = f"not among the models of the experiment. {nearest(control, models)}"
+                yield Problem((*path, model, i), shown(control), message)
+        yield from _distinct((*path, model), controls)
+
+
+_UNLABELLED = ("t_mixture_1d", "t_mixture_2d", "celeba")
+
+
+def _networks(
+    path: tuple[str, ...], entry: dict[str, Any], dataset: dict[str, Any], values: dict[str, Any]
+) -> Iterator[Problem]:
+    """Yield models and networks that do not fit the data or the training."""
+    source, name = dataset.get("source"), entry.get("network")
+    for i, model in _names(entry.get("models")):
+        family = _section(_section(values, "models"), model).get("family")
+        if family in CONDITIONAL and source in _UNLABELLED:
+            message = (
+                f"of the conditional family {family}, but data of source `{source}` have no "
+                "classes. Remove it."
+            )
+            yield Problem((*path, "models", i), shown(model), message)
+    kind = _section(_section(values, "networks"), str(name)).get("kind")
+    if kind == "cnn" and isinstance(source, str) and _DIMENSION.get(source, PICTURE) != PICTURE:
+        message = f"of kind cnn, but source `{source}` has no pictures. Use one of kind mlp."
+        yield Problem((*path, "network"), shown(name), message)
+    training = entry.get("training")
+    if kind == "mlp" and (
+        _section(_section(values, "training"), str(training)).get("precision") == "bfloat16"
+    ):
+        message = f"has precision bfloat16, which network {name} of kind mlp cannot use."
+        yield Problem((*path, "training"), shown(training), message)
+
+
+def _metrics(
+    path: tuple[str, ...], entry: dict[str, Any], dataset: dict[str, Any], values: dict[str, Any]
+) -> Iterator[Problem]:
+    """Yield metrics that do not fit pictures or numbers, and a missing classifier."""
+    source = dataset.get("source")
+    if not isinstance(source, str) or source not in _DIMENSION:
+        return
+    pictures = source in IMAGE_SOURCES
+    common = "reconstruction_error"
+    fitting = [m for m in METRICS if m == common or (m in PICTURES) == pictures]
+    for i, name in _names(entry.get("metrics")):
+        if name in METRICS and name not in fitting:
+            message = f"cannot judge data of source `{source}`. It can have: {', '.join(fitting)}."
+            yield Problem((*path, "metrics", i), shown(name), message)
+    named = [name for _, name in _names(entry.get("metrics"))]
+    options = _section(_section(values, "evaluation"), str(entry.get("evaluation")))
+    known = _section(values, "extractors")
+    data = entry.get("dataset")
+    if pictures and "classifier" in extractors(named, options) and data not in known:
+        message = (
+            f"is missing: metrics of `{'.'.join(path)}` look through its classifier. "
+            f"Add extractors.{data}: {{}}."
+        )
+        yield Problem(("extractors", str(data)), None, message)
 
 
 def _figures(

@@ -75,8 +75,9 @@ def _options(*options: Any) -> Callable[[Command], Command]:
 def cli() -> None:
     """Heavy-tailed variational autoencoders: train, sample, measure, draw.
 
-    The steps, in order: prepare, train, sample, evaluate, collect, figure, report. Each is one
-    job of the workflow and can be run by hand. `snakemake -j4` runs what is missing.
+    The steps, in order: prepare, extractor (pictures only), train, sample, evaluate, collect,
+    figure, report. Each is one job of the workflow and can be run by hand. `snakemake -j4` runs
+    what is missing.
     """
 
 
@@ -109,6 +110,16 @@ def _device(given: str | None, params: Path) -> str:
 def prepare(dataset: str, params: Path, root: Path, config: str | None) -> None:
     """Make the arrays and the manifest of a data set."""
     _stage("prepare")(root, _config("prepare", config, params, dataset=dataset), dataset)
+
+
+@cli.command()
+@_options(click.option("--dataset", required=True, help="Name in `datasets`."), *_JOB, _DEVICE)
+def extractor(
+    dataset: str, params: Path, root: Path, config: str | None, device: str | None
+) -> None:
+    """Train the classifier whose features judge pictures of a data set."""
+    resolved = _config("extractor", config, params, dataset=dataset)
+    _stage("extractor")(root, resolved, dataset, device=_device(device, params))
 
 
 def _run_verb(verb: str, text: str) -> None:

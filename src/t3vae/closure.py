@@ -42,9 +42,11 @@ OUTSIDE = frozenset(
                 "disk",
                 "errors",
                 "families",
+                "image_sources",
                 "jobs",
                 "layout",
                 "metric_options",
+                "network_kinds",
                 "parameters",
                 "plan",
                 "progress",
@@ -60,7 +62,7 @@ RESOURCES = {f"{PACKAGE}.stages.report": ("report", "figures")}
 
 # Where a configuration names code: the subpackage whose registry explains the name.
 MODELS, NETWORKS, SOURCES = "models", "networks", "datasets"
-METRICS, FIGURES = "metrics", "figures"
+METRICS, FIGURES, EXTRACTORS, STAGES = "metrics", "figures", "extractors", "stages"
 
 
 # --- which modules a job names ------------------------------------------------------------
@@ -132,6 +134,11 @@ def _names(
     if verb == "evaluate":
         for metric in config.get("metrics", ()):
             yield METRICS, str(metric)
+        if "extractors" in config:  # only data sets of pictures have them
+            yield STAGES, "evaluate_pictures"
+            yield from ((EXTRACTORS, str(name)) for name in config["extractors"])
+    if verb == "collect" and config.get("pictures"):
+        yield STAGES, "collect_pictures"
     if verb == "figure" and "name" in config:
         yield FIGURES, str(config["name"])
 

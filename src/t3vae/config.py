@@ -14,19 +14,24 @@ from pydantic import Field
 from t3vae.blocks import Block, Colour, Count, Name, Real, Seed, field
 from t3vae.families import Family
 from t3vae.metric_options import Evaluation
+from t3vae.network_kinds import Network
 from t3vae.sources import Source
 
 __all__ = [
     "DATA_FIGURES",
     "LATENTS",
+    "PICTURE",
     "RUN_FIELDS",
     "THEORY_FIGURES",
     "Experiment",
+    "ExtractorTraining",
     "FigureStyle",
     "Figures",
+    "Inception",
     "LatentFit",
     "Network",
     "Parameters",
+    "Resources",
     "Sampling",
     "Training",
 ]
@@ -37,31 +42,25 @@ LATENTS = ("prior", "alternative", "fitted")
 THEORY_FIGURES = ("regularizer", "tau_alpha", "high_dimension")
 """Figures of the constants of the objective; they need no model."""
 
+PICTURE = 3
+"""Stands for the dimension of a picture: channels, height, width."""
+
 DATA_FIGURES: dict[str, tuple[int, ...]] = {
     "density": (1,),
     "density_log": (1,),
     "heatmaps": (2,),
     "survival": (1, 2),
     "tail_qq": (1, 2),
-    "metrics": (1, 2),
-    "history": (1, 2),
-    "aggregate": (1, 2),
+    "metrics": (1, 2, PICTURE),
+    "history": (1, 2, PICTURE),
+    "aggregate": (1, 2, PICTURE),
+    "samples": (PICTURE,),
+    "reconstructions": (PICTURE,),
+    "paired": (PICTURE,),
+    "per_class": (PICTURE,),
+    "attributes": (PICTURE,),
 }
 """Figures of experiments with models, each with the data dimensions it can show."""
-
-
-class Network(Block):
-    """Multilayer perceptron of encoder and decoder."""
-
-    kind: Literal["mlp"] = field("Kind of network.")
-    hidden: list[Annotated[Count, Field(le=65536)]] = field(
-        "Units of each hidden layer, from the data to the latent space.",
-        min_length=1,
-        max_length=32,
-    )
-    negative_slope: Real = field(
-        "Slope of LeakyReLU for negative inputs.", 0.01, ge=0.0, lt=1.0, example="0.01"
-    )
 
 
 class Training(Block):
@@ -79,7 +78,10 @@ class Training(Block):
     clip_norm: Annotated[Real, Field(gt=0.0)] | None = field(
         "Largest norm of the gradient; null leaves it as it is.", None, example="10.0"
     )
-    precision: Literal["float32"] = field("Number format of weights and data.", "float32")
+    precision: Literal["float32", "bfloat16"] = field(
+        "Number format that encoder and decoder compute in; bfloat16 is for kind `cnn`.",
+        "float32",
+    )
 
 
 class LatentFit(Block):
@@ -108,6 +110,34 @@ class Sampling(Block):
     fit: LatentFit = field("Fit of the law `fitted`.")
 
 
+class Resources(Block):
+    """What one job of an experiment may take; no part of any configuration."""
+
+    mem_mb: Count = field("Memory in megabytes.", 4000, le=10_000_000)
+    runtime: Count = field("Longest time in minutes.", 720, le=100_000)
+
+
+class ExtractorTraining(Block):
+    """Training of the classifier whose features judge pictures of a data set."""
+
+    width: Count = field("Channels of the first layer.", 32, le=4096)
+    features: Count = field("Features: units of the last hidden layer.", 128, le=65536)
+    epochs: Count = field("Passes over all training pictures.", 10, le=100_000)
+    batch_size: Count = field("Pictures in one step.", 128, le=1_000_000)
+    learning_rate: Real = field("Largest step size of AdamW.", 3.0e-3, gt=0.0, le=10.0)
+    weight_decay: Real = field("Decay of the weights in AdamW.", 5.0e-4, ge=0.0, le=10.0)
+    seed: Seed = field("Seed of initialisation and order.", 0)
+
+
+class Inception(Block):
+    """Published weights of Inception-v3, for the metric `fid`."""
+
+    weights: str | None = field("Path of the safetensors file; null where there is none.", None)
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = field(
+        "SHA-256 of that file.", None
+    )
+
+
 class Experiment(Block):
     """A data set, and the models, seeds, metrics and figures of it."""
 
@@ -133,6 +163,10 @@ class Experiment(Block):
     )
     metrics: list[str] | None = field("Metrics to compute.", None, min_length=1)
     control: Name | None = field("Model that the others are compared with, in pairs.", None)
+    controls: dict[Name, Annotated[list[Name], Field(min_length=1)]] | None = field(
+        "Models that a model is compared with instead of `control`, by its name.", None
+    )
+    resources: Resources | None = field("What one job may take.", None)
 
 
 RUN_FIELDS = (
@@ -191,6 +225,10 @@ class Parameters(Block):
     models: dict[Name, Family] = field("Models, by name.")
     training: dict[Name, Training] = field("Training settings, by name.")
     sampling: dict[Name, Sampling] = field("Sampling settings, by name.")
+    extractors: dict[Name, ExtractorTraining] = field(
+        "Classifiers for metrics of pictures, by the name of their data set.", {}
+    )
+    inception: Inception = field("Weights of Inception-v3.", Inception())
     evaluation: dict[Name, Evaluation] = field("Options of the metrics, by name.")
     experiments: dict[Name, Experiment] = field("Experiments, by name.", min_length=1)
     figures: Figures = field("Look of the figures.")

@@ -10,11 +10,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from t3vae.families import FAMILIES, ImportedFamily
+from t3vae.network_kinds import NETWORKS
 from t3vae.sources import SOURCES
 
 __all__ = ["TAGS", "Place", "allowed", "extra", "locate", "plain", "variants"]
 
-TAGS: dict[str, type[BaseModel]] = {**FAMILIES, "import": ImportedFamily, **SOURCES}
+TAGS: dict[str, type[BaseModel]] = {**FAMILIES, "import": ImportedFamily, **NETWORKS, **SOURCES}
 """Classes of the tagged unions, by tag."""
 
 
@@ -119,9 +120,10 @@ def _kind(annotation: Any) -> str:
         return f"block of ({allowed(arguments[1])}) by name"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "block"
-    return {float: "number", int: "whole number", str: "text"}.get(annotation, "any value")
+    return _TYPES.get(annotation, "any value")
 
 
+_TYPES = {float: "number", int: "whole number", str: "text", bool: "true or false"}
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 

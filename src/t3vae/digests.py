@@ -92,7 +92,8 @@ def provenance(
     """Return what made a result: digests of configuration, sources and inputs.
 
     Args:
-        verb: ``prepare``, ``train``, ``sample``, ``evaluate``, ``collect``, ``figure``, ``report``.
+        verb: ``prepare``, ``extractor``, ``train``, ``sample``, ``evaluate``, ``collect``,
+            ``figure``, ``report``.
         config: the resolved configuration of the job.
         inputs: digest of every file that was read, by its path below the root folder.
         uses: resolved configurations of earlier jobs whose code runs in this one: the

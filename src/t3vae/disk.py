@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from t3vae import layout
 from t3vae.plan import Job, Plan
@@ -14,6 +17,14 @@ FLOAT32 = 4
 # Weights, tables, figures, logs and metadata of one run: small beside its draws.
 PER_JOB = 300_000
 COLUMNS = {"t_mixture_1d": 1, "t_mixture_2d": 2}
+# Pictures at most, those before the long-tail cut included, and bytes of one.
+PICTURES = {
+    "digits": (3_600, 64),
+    "cifar10": (110_000, 3072),
+    "cifar100": (110_000, 3072),
+    "svhn": (173_000, 3072),
+    "celeba": (203_000, 3 * 64 * 64),
+}
 
 
 def expected_bytes(plan: Plan) -> int:
@@ -28,16 +39,29 @@ def _bytes(plan: Plan, job: Job) -> int:
     config = job.config
     if job.verb == "prepare":
         rows = sum(config.get(split, 0) for split in ("train", "validation", "test"))
-        return PER_JOB + rows * COLUMNS.get(config["source"], 1) * FLOAT32
+        pictures, size = PICTURES.get(config["source"], (0, 0))
+        return PER_JOB + rows * COLUMNS.get(config["source"], 1) * FLOAT32 + pictures * size
+    if job.verb == "train":
+        return PER_JOB + _weights(config["network"])
     if job.verb == "sample":
         sampling = config["sampling"]
         source = plan.prepare(config["dataset"]).config["source"]
         columns = COLUMNS.get(source, 1)
+        if source in PICTURES:
+            columns = PICTURES[source][1] // FLOAT32
         latent = plan.train(**job.names).config["latent_dim"]
         drawn = len(config["latents"]) * sampling["draws"] * (columns + latent)
         encoded = sampling["aggregate"] * latent
         return PER_JOB + FLOAT32 * (drawn + encoded + sampling["reconstructions"] * columns)
     return PER_JOB
+
+
+def _weights(network: Mapping[str, Any]) -> int:
+    """Return the bytes of the weights of encoder and decoder; little for a perceptron."""
+    if network.get("kind") != "cnn":
+        return 0
+    channels = [3, *(network["width"] * count for count in network["channels"])]
+    return int(2 * FLOAT32 * sum(9 * inner * outer for inner, outer in pairwise(channels)))
 
 
 def start_message(plan: Plan, folder: Path) -> str:

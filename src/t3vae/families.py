@@ -12,16 +12,24 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from t3vae.blocks import Block, Real, field
+from t3vae.blocks import Block, Count, Real, field
 
 __all__ = [
+    "CONDITIONAL",
     "FAMILIES",
     "IMPORT_PATH",
+    "CT3Vae",
+    "CVae",
     "DEVae",
+    "FactorVae",
     "Family",
+    "Hvae",
     "ImportedFamily",
+    "Matched",
     "StudentTVae",
+    "T3Hvae",
     "T3Vae",
+    "TiltedVae",
     "Vae",
     "VaeSt",
     "is_import_path",
@@ -59,12 +67,11 @@ def _nu(description: str, because: str = _VARIANCE) -> Any:
     return field(description, gt=2.0, le=1.0e6, because=because, example="2.5")
 
 
-class Vae(Block):
-    """Gaussian VAE, with the weight of the regulariser and the scale of the prior."""
+class Matched(Block):
+    """What the Gaussian families share: weight, prior scale, and what they are matched to."""
 
-    family: Literal["vae"] = field("Family.")
     beta: PositiveOrMatched = field(
-        "Weight of the KL term; `matched` is v* of the t3VAE with this nu.",
+        "Weight of the KL term; `matched` is v* of the t model with this nu.",
         1.0,
         example="1.0",
     )
@@ -72,11 +79,17 @@ class Vae(Block):
         "Standard deviation of the prior; `matched` is sqrt(v*).", 1.0, example="1.0"
     )
     nu: Annotated[Real, Field(gt=2.0, le=1.0e6)] | None = field(
-        "Degrees of freedom of the t3VAE that `matched` refers to.",
+        "Degrees of freedom of the t model that `matched` refers to.",
         None,
         because=_VARIANCE,
         example="2.5",
     )
+
+
+class Vae(Matched):
+    """Gaussian VAE, with the weight of the regulariser and the scale of the prior."""
+
+    family: Literal["vae"] = field("Family.")
 
 
 class StudentTVae(Block):
@@ -115,6 +128,67 @@ class T3Vae(Block):
     beta: Real = field("Weight of the regulariser.", 1.0, gt=0.0, le=1.0e6, example="1.0")
 
 
+class TiltedVae(Block):
+    """VAE with an exponentially tilted Gaussian prior (Floto et al. 2023)."""
+
+    family: Literal["tilted_vae"] = field("Family.")
+    tilt: Real = field("Tilt tau of the prior.", ge=0.0, le=1.0e4, example="50.0")
+    beta: Real = field("Weight of the regulariser.", 1.0, gt=0.0, le=1.0e6, example="1.0")
+
+
+class FactorVae(Block):
+    """VAE with a penalty on the total correlation (Kim and Mnih 2018)."""
+
+    family: Literal["factor_vae"] = field("Family.")
+    tc_weight: Real = field("Weight of the total correlation.", gt=0.0, le=1.0e6, example="20.0")
+    beta: Real = field("Weight of the regulariser.", 1.0, gt=0.0, le=1.0e6, example="1.0")
+    discriminator_width: Annotated[Count, Field(le=65536)] = field(
+        "Units of each of the discriminator's five hidden layers.", 2000
+    )
+    discriminator_learning_rate: Real = field(
+        "Step size of the discriminator's own Adam.", 1.0e-5, gt=0.0, le=10.0, example="1.0e-5"
+    )
+
+
+LowerDim = Annotated[Count, Field(le=65536)] | None
+"""Dimension of a lower level."""
+
+_LOWER = "Dimension of the lower level; null for that of the upper one."
+
+
+class Hvae(Matched):
+    """Two-level Gaussian VAE, the control of the two-level t model."""
+
+    family: Literal["hvae"] = field("Family.")
+    latent_dim_2: LowerDim = field(_LOWER, None, example="64")
+
+
+class T3Hvae(Block):
+    """Two-level t model (Kim et al. 2024)."""
+
+    family: Literal["t3hvae"] = field("Family.")
+    nu: Real = _nu("Degrees of freedom of prior, encoder and decoder.")
+    beta: Real = field("Weight of the regulariser.", 1.0, gt=0.0, le=1.0e6, example="1.0")
+    objective: Literal["per_level", "joint"] = field(
+        "Regulariser of each level, as published, or of a jointly t encoder.", "per_level"
+    )
+    latent_dim_2: LowerDim = field(_LOWER, None, example="64")
+
+
+class CVae(Matched):
+    """Conditional Gaussian VAE with a prior location for each class."""
+
+    family: Literal["c_vae"] = field("Family.")
+
+
+class CT3Vae(Block):
+    """t3VAE with a prior location for each class (compare Bouayed et al. 2025)."""
+
+    family: Literal["c_t3vae"] = field("Family.")
+    nu: Real = _nu("Degrees of freedom of prior, encoder and decoder.")
+    beta: Real = field("Weight of the regulariser.", 1.0, gt=0.0, le=1.0e6, example="1.0")
+
+
 class ImportedFamily(Block):
     """A class of one's own; its other keys are checked by its nested `Config`."""
 
@@ -129,8 +203,17 @@ FAMILIES: dict[str, type[Block]] = {
     "de_vae": DEVae,
     "vae_st": VaeSt,
     "t3vae": T3Vae,
+    "tilted_vae": TiltedVae,
+    "factor_vae": FactorVae,
+    "hvae": Hvae,
+    "t3hvae": T3Hvae,
+    "c_vae": CVae,
+    "c_t3vae": CT3Vae,
 }
 """Families of this package, by name."""
+
+CONDITIONAL = ("c_vae", "c_t3vae")
+"""Families that need data with a class for each row."""
 
 
 def _tag(value: Any) -> str | None:
@@ -146,6 +229,12 @@ Family = Annotated[
     | Annotated[DEVae, Tag("de_vae")]
     | Annotated[VaeSt, Tag("vae_st")]
     | Annotated[T3Vae, Tag("t3vae")]
+    | Annotated[TiltedVae, Tag("tilted_vae")]
+    | Annotated[FactorVae, Tag("factor_vae")]
+    | Annotated[Hvae, Tag("hvae")]
+    | Annotated[T3Hvae, Tag("t3hvae")]
+    | Annotated[CVae, Tag("c_vae")]
+    | Annotated[CT3Vae, Tag("c_t3vae")]
     | Annotated[ImportedFamily, Tag("import")],
     Discriminator(_tag),
 ]

@@ -15,7 +15,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from t3vae.blocks import NAME_PATTERN, Block, Colour, Count, Name, Real, Seed
-from t3vae.config import FigureStyle, Network, Sampling, Training
+from t3vae.config import (
+    ExtractorTraining,
+    FigureStyle,
+    Inception,
+    Network,
+    Sampling,
+    Training,
+)
 from t3vae.errors import ConfigError
 from t3vae.families import Family
 from t3vae.metric_options import METRICS, SHARED_OPTIONS
@@ -25,6 +32,15 @@ from t3vae.sources import SOURCES
 __all__ = ["check_names", "parse"]
 
 Latents = list[Literal["prior", "alternative", "fitted"]]
+
+
+class _Nothing(Block):
+    """No settings."""
+
+
+class _Extractor(Block):
+    dataset: Name
+    extractor: ExtractorTraining
 
 
 class _Train(Block):
@@ -63,6 +79,15 @@ class _Collect(Block):
     figures: list[Name]
 
 
+class _Pictures(Block):
+    extractors: dict[Name, Inception | _Nothing]
+
+
+class _CollectPictures(Block):
+    controls: dict[Name, list[Name]] | None = None
+    pictures: Literal[True] | None = None
+
+
 class _Figure(Block):
     name: Name
     models: list[Name]
@@ -84,6 +109,7 @@ class _Report(Block):
 
 
 _JOBS: dict[str, type[Block]] = {
+    "extractor": _Extractor,
     "train": _Train,
     "sample": _Sample,
     "evaluate": _Evaluate,
@@ -91,6 +117,10 @@ _JOBS: dict[str, type[Block]] = {
     "figure": _Figure,
     "report": _Report,
 }
+
+
+# Keys that only jobs on pictures, or with several controls, have.
+_OPTIONAL: dict[str, type[Block]] = {"evaluate": _Pictures, "collect": _CollectPictures}
 
 
 def check_names(**names: str) -> None:
@@ -137,11 +167,18 @@ def _problems(verb: str, config: dict[str, Any]) -> Iterator[Problem]:
     if verb == "prepare":
         yield from _prepare_problems(config)
         return
-    yield from _checked(config, _JOBS[verb])
+    optional = _OPTIONAL.get(verb)
+    extra = {
+        key: config[key] for key in (optional.model_fields if optional else ()) if key in config
+    }
+    yield from _checked({k: v for k, v in config.items() if k not in extra}, _JOBS[verb])
+    if optional and extra:
+        yield from _checked(extra, optional, required=False)
     options = config.get("evaluation")
     if verb == "evaluate" and isinstance(options, dict):
         named = config.get("metrics")
-        asked = {*SHARED_OPTIONS, *(map(str, named) if isinstance(named, list) else ())}
+        shared = () if "extractors" in config else SHARED_OPTIONS
+        asked = {*shared, *(map(str, named) if isinstance(named, list) else ())}
         for name in sorted(asked | set(options)):
             if name not in options:
                 yield Problem(("evaluation", name), None, "is missing.")
@@ -164,14 +201,16 @@ def _prepare_problems(config: dict[str, Any]) -> Iterator[Problem]:
     yield from _checked({k: v for k, v in config.items() if k != "dataset"}, SOURCES[source])
 
 
-def _checked(values: Any, kind: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[Problem]:
+def _checked(
+    values: Any, kind: type[BaseModel], prefix: tuple[str, ...] = (), *, required: bool = True
+) -> Iterator[Problem]:
     """Yield what is wrong; a key that is left out is wrong, too, where it has a default."""
     try:
         filled = kind.model_validate(values).model_dump(mode="json")
     except ValidationError as error:
         yield from validation_problems(error, values, kind, prefix)
         return
-    for path in _added(filled, values):
+    for path in _added(filled, values) if required else ():
         yield Problem((*prefix, *path), None, "is missing.")
 
 

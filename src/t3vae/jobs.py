@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from t3vae.config import Experiment, Parameters
 from t3vae.errors import ConfigError
-from t3vae.metric_options import SHARED_OPTIONS
+from t3vae.image_sources import IMAGE_SOURCES
+from t3vae.metric_options import SHARED_OPTIONS, extractors
 
 __all__ = [
     "Run",
@@ -20,10 +21,14 @@ __all__ = [
     "colour",
     "datasets",
     "evaluate_config",
+    "extracted",
+    "extractor_config",
     "figure_config",
     "figures",
+    "of_pictures",
     "prepare_config",
     "report_config",
+    "resources",
     "runs",
     "sample_config",
     "suite_experiments",
@@ -75,6 +80,26 @@ def runs(params: Parameters) -> list[Run]:
     ]
 
 
+def of_pictures(params: Parameters, dataset: str) -> bool:
+    """Say whether the rows of a data set are pictures."""
+    _known(dataset, params.datasets, "a dataset")
+    return params.datasets[dataset].source in IMAGE_SOURCES
+
+
+def extracted(params: Parameters, experiment: str) -> list[str]:
+    """Extractors that the metrics of an experiment need: none where its data are numbers."""
+    entry = _experiment(params, experiment)
+    if not entry.metrics or not entry.evaluation or not of_pictures(params, entry.dataset):
+        return []
+    return extractors(entry.metrics, params.evaluation[entry.evaluation].model_dump(mode="json"))
+
+
+def resources(params: Parameters, experiment: str) -> dict[str, int]:
+    """Memory and time that a job of the experiment may take; empty for the usual ones."""
+    found = _experiment(params, experiment).resources
+    return {} if found is None else found.model_dump()
+
+
 def figures(params: Parameters) -> list[tuple[str, str]]:
     """Every (experiment, figure) of the chosen suite."""
     return [
@@ -88,6 +113,12 @@ def prepare_config(params: Parameters, dataset: str) -> dict[str, Any]:
     """What the data set depends on."""
     _known(dataset, params.datasets, "a dataset")
     return {"dataset": dataset, **params.datasets[dataset].model_dump(mode="json")}
+
+
+def extractor_config(params: Parameters, dataset: str) -> dict[str, Any]:
+    """What the classifier of a data set depends on, beside its pictures."""
+    _known(dataset, params.extractors, "a data set with an extractor")
+    return {"dataset": dataset, "extractor": params.extractors[dataset].model_dump(mode="json")}
 
 
 def train_config(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
@@ -122,14 +153,21 @@ def evaluate_config(params: Parameters, experiment: str, model: str, seed: int) 
     """
     entry = _run(params, experiment, model, seed)
     options = params.evaluation[entry.evaluation].model_dump(mode="json")
-    asked = [*SHARED_OPTIONS, *entry.metrics]
-    return {
+    pictures = of_pictures(params, entry.dataset)
+    asked = [*(() if pictures else SHARED_OPTIONS), *entry.metrics]
+    config = {
         "dataset": entry.dataset,
         "latents": list(entry.latents),
         "metrics": list(entry.metrics),
         "evaluation": {name: options[name] for name in asked},
         "seed": int(seed),
     }
+    if pictures:
+        inception = params.inception.model_dump(mode="json")
+        config["extractors"] = {
+            name: inception if name == "inception" else {} for name in extracted(params, experiment)
+        }
+    return config
 
 
 def collect_config(params: Parameters, experiment: str) -> dict[str, Any]:
@@ -145,6 +183,8 @@ def collect_config(params: Parameters, experiment: str) -> dict[str, Any]:
         "metrics": list(entry.metrics or ()),
         "control": entry.control,
         "figures": list(entry.figures),
+        **({"controls": dict(entry.controls)} if entry.controls else {}),
+        **({"pictures": True} if models and of_pictures(params, entry.dataset) else {}),
     }
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from t3vae.blocks import Block, Count, Real, field
 
-__all__ = ["METRICS", "SHARED_OPTIONS", "Evaluation"]
+__all__ = [
+    "BY_CLASSIFIER",
+    "BY_INCEPTION",
+    "LATENT",
+    "METRICS",
+    "PICTURES",
+    "SHARED_OPTIONS",
+    "Evaluation",
+    "extractors",
+]
 
 _Levels = list[Annotated[Real, Field(gt=0.0, lt=0.5)]]
 _POINTS: dict[str, Any] = {"le": 100_000_000}
@@ -75,10 +85,37 @@ class LogLikelihood(Block):
     samples: Count = field("Importance samples of each row.", 1000, **_POINTS)
 
 
+_Extractor = Literal["classifier", "inception"]
+
+
+class Kid(Block):
+    """Kernel distance of features."""
+
+    features: _Extractor = field("Extractor of the features.", "classifier")
+    subset_size: Count = field("Pictures of a subset.", 1000, ge=2, le=100_000)
+    subsets: Count = field("Pairs of subsets.", 100, ge=2, le=100_000)
+
+
+class Overlap(Block):
+    """Overlap of the supports of two sets of features."""
+
+    features: _Extractor = field("Extractor of the features.", "classifier")
+    neighbours: Count = field("Neighbour that bounds the ball around a point.", 5, le=1000)
+    points: Count = field("Pictures of each set at most.", 10_000, ge=4, le=1_000_000)
+
+
+class ActiveUnits(Block):
+    """Latent coordinates that follow the data."""
+
+    points: Count = field("Test pictures encoded.", 10_000, ge=2, **_POINTS)
+
+
 class Evaluation(Block):
     """Options of the metrics, with those that several metrics share."""
 
-    threshold: Real = field("Where the tails begin.", gt=0.0, example="6.0")
+    threshold: Real = field(
+        "Where the tails begin; pictures have none.", 6.0, gt=0.0, example="6.0"
+    )
     confidence: Real = field("Level of the intervals within one run.", 0.95, gt=0.0, lt=1.0)
     mmd_linear: MmdLinear = field("Linear MMD test.", MmdLinear())
     mmd: Mmd = field("Quadratic MMD test.", Mmd())
@@ -91,6 +128,19 @@ class Evaluation(Block):
     expected_shortfall: ExpectedShortfall = field("Expected shortfall.", ExpectedShortfall())
     log_likelihood: LogLikelihood = field("Test log-likelihood.", LogLikelihood())
     reconstruction_error: NoOptions = field("Mean squared distance of a point.", NoOptions())
+    frechet_distance_classifier: NoOptions = field(
+        "Frechet distance of features of the data set's own classifier.", NoOptions()
+    )
+    fid: NoOptions = field("Frechet distance of features of Inception-v3.", NoOptions())
+    kid: Kid = field("Kernel distance of features.", Kid())
+    precision: Overlap = field("Generated pictures within the real ones.", Overlap())
+    recall: Overlap = field("Real pictures within the generated ones.", Overlap())
+    density: Overlap = field("Real neighbourhoods around a generated picture.", Overlap())
+    coverage: Overlap = field("Real neighbourhoods that are reached.", Overlap())
+    class_f1: NoOptions = field("Do pictures show the class that was asked for?", NoOptions())
+    class_mass: NoOptions = field("Share of generated pictures in each class.", NoOptions())
+    active_units: ActiveUnits = field("Latent coordinates in use.", ActiveUnits())
+    latent_radius: NoOptions = field("Radius of encodings against that of a law.", NoOptions())
 
 
 SHARED_OPTIONS = ("threshold", "confidence")
@@ -102,3 +152,41 @@ METRICS: dict[str, type[Block]] = {
     if name not in SHARED_OPTIONS
 }
 """Metrics, by name, with the class of their options."""
+
+BY_CLASSIFIER = ("frechet_distance_classifier", "class_f1", "class_mass")
+"""Metrics that look through the classifier of the data set."""
+
+BY_INCEPTION = ("fid",)
+"""Metrics that look through Inception-v3."""
+
+_CHOOSE = tuple(name for name, block in METRICS.items() if "features" in block.model_fields)
+
+LATENT = ("active_units", "latent_radius")
+"""Metrics of the latent space of pictures."""
+
+PICTURES = (*BY_CLASSIFIER, *BY_INCEPTION, *_CHOOSE, *LATENT, "reconstruction_error")
+"""Metrics that pictures can have."""
+
+
+def extractors(metrics: Iterable[str], options: Mapping[str, Any]) -> list[str]:
+    """Return the extractors that metrics need, sorted.
+
+    Args:
+        metrics: names of the metrics.
+        options: the evaluation block, as plain values.
+
+    Example:
+        >>> extractors(["kid", "fid"], {"kid": {"features": "classifier"}})
+        ['classifier', 'inception']
+    """
+    needed = set()
+    for name in metrics:
+        if name in BY_CLASSIFIER:
+            needed.add("classifier")
+        elif name in BY_INCEPTION:
+            needed.add("inception")
+        elif name in _CHOOSE:
+            block = options.get(name)
+            chosen = block.get("features") if isinstance(block, Mapping) else None
+            needed.add(str(chosen or "classifier"))
+    return sorted(needed)

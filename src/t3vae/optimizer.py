@@ -6,7 +6,8 @@ views of another, so that a step costs one fused call and saving costs one copy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,13 @@ class FlatAdam:
     """Adam (Kingma & Ba 2015) with L2 penalty, in torch's fused kernel.
 
     Args:
-        parameters: parameters that become views of :attr:`values`; of one type and device.
+        groups: parameters that become views of :attr:`values`; of one type and device. Each
+            group has settings of its own and is clipped by itself.
         learning_rate: step size.
         epsilon: term added to the denominator.
         weight_decay: weight of the L2 penalty added to the gradient.
         betas: decay of the two moments.
+        overrides: settings that differ, one mapping for each group.
 
     Attributes:
         values: all parameters, flat.
@@ -40,60 +43,70 @@ class FlatAdam:
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
-        *,
+        *groups: Iterable[nn.Parameter],
         learning_rate: float,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.999),
+        overrides: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        members = [parameter for parameter in parameters if parameter.requires_grad]
-        size = sum(parameter.numel() for parameter in members)
-        like = members[0].detach()
+        members = [[p for p in group if p.requires_grad] for group in groups]
+        size = sum(parameter.numel() for group in members for parameter in group)
+        like = members[0][0].detach()
         self.values = torch.empty(size, dtype=like.dtype, device=like.device)
         self.gradients = torch.zeros_like(self.values)
         self.first = torch.zeros_like(self.values)
         self.second = torch.zeros_like(self.values)
         self.step_count = torch.zeros((), dtype=torch.float32, device=like.device)
-        self.learning_rate, self.epsilon = learning_rate, epsilon
-        self.weight_decay, self.betas = weight_decay, betas
+        common = {
+            "learning_rate": learning_rate,
+            "epsilon": epsilon,
+            "weight_decay": weight_decay,
+            "betas": betas,
+        }
+        self._parts: list[tuple[list[Tensor], dict[str, Any]]] = []
         start = 0
-        for parameter in members:
-            end = start + parameter.numel()
-            view = self.values[start:end].view_as(parameter)
-            view.copy_(parameter.detach())
-            parameter.data = view
-            parameter.grad = self.gradients[start:end].view_as(parameter)
-            start = end
+        for group, own in zip(members, overrides or [{}] * len(members), strict=True):
+            first = start
+            for parameter in group:
+                view = _view(self.values, parameter, start)
+                view.copy_(parameter.detach())
+                parameter.data = view
+                parameter.grad = _view(self.gradients, parameter, start)
+                start += parameter.numel()
+            vectors = (self.values, self.gradients, self.first, self.second)
+            self._parts.append(([v[first:start] for v in vectors], {**common, **own}))
 
     def zero_grad(self) -> None:
         """Set all gradients to zero, in place."""
         self.gradients.zero_()
 
     def clip(self, largest_norm: float) -> None:
-        """Scale the gradients so that their norm is at most ``largest_norm``."""
-        norm = torch.linalg.vector_norm(self.gradients)
-        self.gradients.mul_((largest_norm / (norm + 1e-6)).clamp(max=1.0))
+        """Scale the gradients so that the norm of each group is at most ``largest_norm``."""
+        for (_, gradients, _, _), _ in self._parts:
+            norm = torch.linalg.vector_norm(gradients)
+            gradients.mul_((largest_norm / (norm + 1e-6)).clamp(max=1.0))
 
     @torch.no_grad()
     def step(self) -> None:
         """Update the parameters."""
         self.step_count.add_(1)
-        torch._fused_adam_(
-            [self.values],
-            [self.gradients],
-            [self.first],
-            [self.second],
-            [],
-            [self.step_count],
-            lr=self.learning_rate,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            weight_decay=self.weight_decay,
-            eps=self.epsilon,
-            amsgrad=False,
-            maximize=False,
-        )
+        for (values, gradients, first, second), settings in self._parts:
+            torch._fused_adam_(
+                [values],
+                [gradients],
+                [first],
+                [second],
+                [],
+                [self.step_count],
+                lr=settings["learning_rate"],
+                beta1=settings["betas"][0],
+                beta2=settings["betas"][1],
+                weight_decay=settings["weight_decay"],
+                eps=settings["epsilon"],
+                amsgrad=False,
+                maximize=False,
+            )
 
     def state(self) -> dict[str, Tensor]:
         """Return what must survive an interruption."""
@@ -108,3 +121,10 @@ class FlatAdam:
         """Take over a state, in place."""
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
+
+
+def _view(vector: Tensor, parameter: Tensor, start: int) -> Tensor:
+    """Return the part of a vector that is like a parameter, in its order of axes in memory."""
+    if parameter.is_contiguous() or not parameter.is_contiguous(memory_format=torch.channels_last):
+        return vector[start : start + parameter.numel()].view(parameter.shape)
+    return vector.as_strided(parameter.shape, parameter.stride(), start)

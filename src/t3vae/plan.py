@@ -7,7 +7,7 @@ and what is checked cannot drift apart. A job is one verb for one data set, one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,9 @@ RUN_SPLITS = {
     "train": ("train", "validation"),
     "sample": ("train", "test"),
     "evaluate": ("train", "test"),
+    "extractor": ("train", "full_train", "test"),
 }
+USUAL = {"train": 720, "sample": 120, "evaluate": 240, "extractor": 240}  # minutes
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,30 @@ class Plan:
         """Names of the data sets of the suite, each once."""
         return list(dict.fromkeys(self.collect(e).config["dataset"] for e in self.experiments))
 
+    def extractors(self, experiments: Sequence[str] | None = None) -> list[str]:
+        """Names of the data sets whose classifier an experiment needs; by default of the suite."""
+        needed = [
+            self.collect(name).config["dataset"]
+            for name in (self.experiments if experiments is None else experiments)
+            if "classifier" in jobs.extracted(self.parameters, name)
+        ]
+        return list(dict.fromkeys(needed))
+
+    def resources(self, verb: str, experiment: str) -> dict[str, int]:
+        """Return memory (``mem_mb``) and time (``runtime``, minutes) of one job."""
+        usual = {"mem_mb": 4000, "runtime": USUAL[verb]}
+        return {**usual, **jobs.resources(self.parameters, experiment)}
+
+    def data_resources(self, verb: str, dataset: str) -> dict[str, int]:
+        """Return memory and time of a job that serves every experiment with a data set."""
+        found = {"mem_mb": 2000, "runtime": 60} if verb == "prepare" else {"mem_mb": 4000}
+        found.setdefault("runtime", USUAL["extractor"])
+        for name in self.all_experiments:
+            if self.collect(name).config["dataset"] == dataset:
+                for key, value in jobs.resources(self.parameters, name).items():
+                    found[key] = max(found[key], value)
+        return found
+
     def runs(self, experiment: str) -> list[tuple[str, int]]:
         """Return (model, seed) of every run of an experiment."""
         config = self.collect(experiment).config
@@ -107,6 +133,7 @@ class Plan:
     def jobs(self) -> list[Job]:
         """Return every job of the suite, in the order in which results depend on each other."""
         found = [self.prepare(dataset) for dataset in self.datasets()]
+        found += [self.extractor(dataset) for dataset in self.extractors()]
         for step in (self.train, self.sample, self.evaluate):
             for experiment in self.experiments:
                 found += [step(experiment, *run) for run in self.runs(experiment)]
@@ -120,6 +147,8 @@ class Plan:
         found = {self.report().outputs[0]}
         for dataset in self.parameters.datasets:
             found.update(self.prepare(dataset).outputs)
+        for dataset in self.extractors(self.all_experiments):
+            found.update(self.extractor(dataset).outputs)
         for experiment in self.all_experiments:
             found.update(self.collect(experiment).outputs)
             for name in self.figures(experiment):
@@ -141,6 +170,24 @@ class Plan:
             return Job("prepare", {"dataset": dataset}, config, (*arrays, manifest), manifest)
 
         return self._once(("prepare", dataset), make)
+
+    def extractor(self, dataset: str) -> Job:
+        """Return the job that trains the classifier of a data set."""
+
+        def make() -> Job:
+            config = jobs.extractor_config(self.parameters, dataset)
+            outputs = layout.extractor(dataset)
+            return Job(
+                "extractor",
+                {"dataset": dataset},
+                config,
+                outputs,
+                outputs[1],
+                inputs=(layout.manifest(dataset),),
+                arrays=self._arrays(dataset, RUN_SPLITS["extractor"]),
+            )
+
+        return self._once(("extractor", dataset), make)
 
     def train(self, experiment: str, model: str, seed: int) -> Job:
         """Return the job that trains one model with one seed."""
@@ -237,6 +284,8 @@ class Plan:
                 witness = layout.samples(*run)
             if verb == "evaluate":
                 inputs.append(layout.samples(*run))
+                if "classifier" in config.get("extractors", {}):
+                    inputs += layout.extractor(dataset)
                 uses.append(self.prepare(dataset).config)
                 witness = layout.metrics(*run)
             return Job(

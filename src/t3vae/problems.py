@@ -126,11 +126,18 @@ def _explain(kind: str, context: dict[str, Any], item: Any, place: Place) -> Any
 
 def _tag(place: Place) -> Any:
     classes = variants(place.annotation)
-    key = "family" if any("family" in kind.model_fields for kind in classes) else "source"
+    key = next(
+        name
+        for name in ("family", "kind", "source")
+        if any(name in kind.model_fields for kind in classes)
+    )
     names = [
         str(name) for kind in classes for name in get_args(plain(kind.model_fields[key].annotation))
     ]
-    more = ", or an import path package.module:Class" if key == "family" else ""
+    more = {
+        "family": ", or an import path package.module:Class",
+        "kind": ", or an import path package.module:function",
+    }.get(key, "")
     if not isinstance(place.value, dict):
         example = f"{{{key}: {names[0]}, ...}}"
         return (

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from t3vae.config import DATA_FIGURES, LATENTS, THEORY_FIGURES, Parameters
+from t3vae.config import DATA_FIGURES, LATENTS, PICTURE, THEORY_FIGURES, Parameters
 from t3vae.declarations import allowed, plain, variants
 from t3vae.metric_options import METRICS
 
@@ -54,9 +54,10 @@ def _inner(annotation: Any, key: str) -> Iterator[Row]:
         yield from _inner(arguments[0], f"{key}[]")
     elif variants(annotation):
         for block in variants(annotation):
-            tag = next(name for name in ("family", "source") if name in block.model_fields)
+            tag = next(name for name in ("family", "kind", "source") if name in block.model_fields)
             kinds = get_args(plain(block.model_fields[tag].annotation))
-            kind = kinds[0] if kinds else "package.module:Class"
+            path = "package.module:function" if tag == "kind" else "package.module:Class"
+            kind = kinds[0] if kinds else path
             yield from rows(block, f"{key} ({tag}: {kind}).")
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield from rows(annotation, f"{key}.")
@@ -89,6 +90,7 @@ def page() -> str:
         f"* Metrics: {_list(METRICS)}.",
         f"* Figures of a data set with one column: {_list(_figures(1))}.",
         f"* Figures of a data set with two columns: {_list(_figures(2))}.",
+        f"* Figures of a data set of pictures: {_list(_figures(PICTURE))}.",
         f"* Figures of the source `constants`: {_list(THEORY_FIGURES)}.",
         "",
     ]
@@ -116,7 +118,9 @@ declarations that check the file (`python -m t3vae.reference_page > docs/paramet
 * `snakemake --config suite=paper` replaces a value for one run;
   `--config 'models={t3vae_nu9: {nu: 8.0}}'` replaces one inside a block.
 * `family` may be an import path `package.module:Class` of a class of your own; its nested pydantic
-  class `Config` declares the parameters."""
+  class `Config` declares the parameters.
+* `kind` of a network may be an import path `package.module:function` of a function of your own that
+  builds encoder and decoder; its other keys are its arguments."""
 
 if __name__ == "__main__":
     print(page(), end="")

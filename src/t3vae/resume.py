@@ -125,11 +125,14 @@ class Scratch:
         """Write the state, as one file."""
         if self.folder is None:
             return
+        started = time.monotonic()
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
         metadata = {"key": self.key, "record": json.dumps(record)}
         path = self.folder / "state.safetensors"
         files.write_tensors(path, arrays, metadata, finite=False)
         self._saved_at = time.monotonic()
+        # large networks: saving may take a twentieth of the time
+        self.interval = max(self.interval, 20 * (self._saved_at - started))
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the saved tensors and record, or None when there is nothing to go on from.

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from t3vae.blocks import Block, Count, Real, Seed, field
+from t3vae.image_sources import IMAGE_SOURCES, ImageSource
 
 __all__ = [
     "SOURCES",
@@ -129,8 +130,9 @@ SOURCES: dict[str, type[Block]] = {
     "t_mixture_1d": TMixture1D,
     "t_mixture_2d": TMixture2D,
     "constants": Constants,
+    **IMAGE_SOURCES,
 }
 """Sources of data, by name."""
 
-Source = Annotated[TMixture1D | TMixture2D | Constants, Field(discriminator="source")]
+Source = Annotated[TMixture1D | TMixture2D | Constants | ImageSource, Field(discriminator="source")]
 """A data set of params.yaml, told apart by ``source``."""

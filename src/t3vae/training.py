@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from t3vae import seeding
+from t3vae.batches import Rows, network_precision
 from t3vae.errors import ConfigError, DataError, DivergedError
 from t3vae.models.base import Model
 from t3vae.optimizer import FlatAdam
@@ -50,7 +51,7 @@ class Settings:
         epochs: largest number of epochs.
         patience: epochs without a better validation loss before training stops.
         clip_norm: largest norm of the gradient, or None.
-        precision: ``float32``.
+        precision: of encoder and decoder, ``float32`` or ``bfloat16``.
     """
 
     learning_rate: float = 1e-3
@@ -94,6 +95,9 @@ def fit(
     x: Any,
     validation: Any = None,
     *,
+    labels: Any = None,
+    validation_labels: Any = None,
+    flip: bool = False,
     seed: int = 0,
     path: Path | str | None = None,
     key: str | None = None,
@@ -106,8 +110,10 @@ def fit(
 
     Args:
         model: model to train; afterwards it has the weights of the best epoch.
-        x: training data, array or tensor [N, *data_shape].
+        x: training data, array or tensor [N, *data_shape]; pictures as bytes stay bytes.
         validation: validation data; by default a tenth of ``x``, drawn from ``seed``.
+        labels, validation_labels: labels [N] of both, for conditional models.
+        flip: flip pictures left to right at random in training.
         seed: root seed of order and noise.
         path: scratch folder; a training with the same settings, model and data goes on from
             what it finds there.
@@ -135,16 +141,16 @@ def fit(
         allowed = ", ".join(Settings.__dataclass_fields__)
         raise ConfigError(f"{', '.join(sorted(unknown))}: no such setting. Settings: {allowed}.")
     chosen = Settings(**{**asdict(settings or Settings()), **changes})
-    device = next(model.parameters()).device
-    train = _as_tensor(x, model, device)
+    train = Rows.of(model, x, labels)
     if validation is None:
         train, held_out = _split(train, seed)
     else:
-        held_out = _as_tensor(validation, model, device)
-    run = _Run(model, train, held_out, chosen, seed)
+        held_out = Rows.of(model, validation, validation_labels)
+    run = _Run(model, train, held_out, chosen, seed, flip=flip)
     scratch = Scratch(Path(path) if path else None, key or run.digest())
     with scratch.lock(), TerminationFlag() as flag, torch.random.fork_rng():
-        result = run.train(scratch, flag, label)
+        with network_precision(model, chosen.precision):
+            result = run.train(scratch, flag, label)
         if finish is not None:
             finish(result)
         scratch.clear()
@@ -155,12 +161,21 @@ class _Run:
     """One training in progress."""
 
     def __init__(
-        self, model: Model, train: Tensor, validation: Tensor, settings: Settings, seed: int
+        self,
+        model: Model,
+        train: Rows,
+        validation: Rows,
+        settings: Settings,
+        seed: int,
+        *,
+        flip: bool,
     ) -> None:
         self.model, self.data, self.validation = model, train, validation
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.flip = settings, seed, flip
+        groups = model.parameter_groups()
         self.optimizer = FlatAdam(
-            model.parameters(),
+            *(group.parameters for group in groups),
+            overrides=[group.settings for group in groups],
             learning_rate=settings.learning_rate,
             epsilon=settings.epsilon,
             weight_decay=settings.weight_decay,
@@ -169,14 +184,14 @@ class _Run:
         self.best_buffers = {name: value.clone() for name, value in model.named_buffers()}
         self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
         self.position = _Position()
-        self.losses = torch.zeros(self.steps_per_epoch, 2, device=train.device)
+        self.losses = torch.zeros(self.steps_per_epoch, 2, device=train.x.device)
         self.fresh: list[Tensor] = []
 
     def digest(self) -> str:
         from t3vae.digests import digest
 
         first = {name: list(buffer.shape) for name, buffer in self.model.state_dict().items()}
-        sums = [float(self.data.double().sum()), float(self.validation.double().sum())]
+        sums = [*self.data.sums(), *self.validation.sums(), float(self.flip)]
         parameters = self.model.hyperparameters()
         return digest([asdict(self.settings), first, sums, parameters, self.seed])
 
@@ -210,14 +225,16 @@ class _Run:
         model, optimizer, size = self.model, self.optimizer, self.settings.batch_size
         epoch, clip_norm = self.position.epoch, self.settings.clip_norm
         seeding.set_torch_seed(self.seed, "train/order", epoch)
-        order = torch.randperm(len(self.data), device=self.data.device)
-        shuffled = self.data[order]
+        order = torch.randperm(len(self.data), device=self.data.x.device)
+        # numbers are put in order once; pictures would double what they take
+        shuffled = None if self.data.bytes else self.data[order]
         model.train()
         for step in range(self.position.step, self.steps_per_epoch):
-            batch = shuffled[step * size : (step + 1) * size]
+            part = slice(step * size, (step + 1) * size)
+            batch = self.data[order[part]] if shuffled is None else shuffled[part]
             seeding.set_torch_seed(self.seed, "train/noise", epoch * self.steps_per_epoch + step)
             optimizer.zero_grad()
-            loss = model.loss_and_gradients(batch)
+            loss = model.loss_and_gradients(*batch.inputs(flip=self.flip))
             if clip_norm is not None:
                 optimizer.clip(clip_norm)
             optimizer.step()
@@ -301,11 +318,12 @@ class _Run:
         """Return mean reconstruction and regularizer over the validation data."""
         self.model.eval()
         seeding.set_torch_seed(self.seed, "validation/noise")
-        block = max(self.settings.batch_size, 4096) if self.validation.dim() == 2 else 256
-        sums = torch.zeros(2, dtype=torch.float64, device=self.validation.device)
+        x = self.validation.x
+        block = max(self.settings.batch_size, 4096) if x.dim() == 2 else 256
+        sums = torch.zeros(2, dtype=torch.float64, device=x.device)
         for start in range(0, len(self.validation), block):
             batch = self.validation[start : start + block]
-            loss = self.model.loss(batch)
+            loss = self.model.loss(*batch.inputs())
             sums += torch.stack([loss.reconstruction, loss.regularizer]).double() * len(batch)
         return [float(value) for value in sums / len(self.validation)]
 
@@ -347,29 +365,10 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _as_tensor(x: Any, model: Model, device: torch.device) -> Tensor:
-    tensor = torch.as_tensor(x)
-    if tensor.dim() == 1:
-        tensor = tensor.unsqueeze(1)
-    if list(tensor.shape[1:]) != model.data_shape or len(tensor) == 0:
-        raise DataError(
-            f"data of shape {list(tensor.shape)}: must be [N, "
-            f"{', '.join(map(str, model.data_shape))}] with N at least 1, "
-            "as the model was built for."
-        )
-    tensor = tensor.to(device=device, dtype=torch.float32)
-    if not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
-        rows = (~torch.isfinite(tensor.flatten(1))).any(1).nonzero().flatten()[:3].tolist()
-        raise DataError(
-            f"data: rows {rows} hold values that are not finite. Remove or repair them."
-        )
-    return tensor.contiguous()
-
-
-def _split(x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    held = max(1, len(x) // 10)
-    if len(x) < 2:
-        raise DataError(f"data with {len(x)} row: needs at least 2 to hold out validation data.")
-    order = torch.from_numpy(seeding.numpy_generator(seed, "split").permutation(len(x)))
-    order = order.to(x.device)
-    return x[order[held:]], x[order[:held]]
+def _split(rows: Rows, seed: int) -> tuple[Rows, Rows]:
+    held = max(1, len(rows) // 10)
+    if len(rows) < 2:
+        raise DataError(f"data with {len(rows)} row: needs at least 2 to hold out validation data.")
+    order = torch.from_numpy(seeding.numpy_generator(seed, "split").permutation(len(rows)))
+    order = order.to(rows.x.device)
+    return rows[order[held:]], rows[order[:held]]

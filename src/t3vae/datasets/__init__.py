@@ -1,19 +1,22 @@
 """Data sets: a registry of sources, and the files that the prepare step writes.
 
 A source is a module with a function ``build(config)`` that returns the arrays, the tail
-index of each column and whatever else its manifest should say. A source with a known
-law also has a function ``law(config)``. Sources are imported when they are used.
+index of each column and whatever else its manifest should say. A source that reads files of
+the user has ``read(config, root)`` instead; relative folders start at the root folder. A
+source with a known law also has a function ``law(config)``. Sources are imported when they
+are used.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t3vae import files
+from t3vae import files, layout
 from t3vae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -25,10 +28,15 @@ REGISTRY = {
     "t_mixture_1d": "t3vae.datasets.synthetic:build",
     "t_mixture_2d": "t3vae.datasets.bivariate:build",
     "constants": "t3vae.datasets.theory:build",
+    "digits": "t3vae.datasets.digits:read",
+    "image_folder": "t3vae.datasets.images:read",
+    "cifar10": "t3vae.datasets.cifar:read",
+    "cifar100": "t3vae.datasets.cifar:read",
+    "svhn": "t3vae.datasets.svhn:read",
+    "celeba": "t3vae.datasets.celeba:read",
 }
 
 SPLITS = ("train", "validation", "test")
-CURVES = ("regularizer", "tau_alpha", "high_dimension")
 
 
 def names(config: Mapping[str, Any]) -> list[str]:
@@ -41,25 +49,60 @@ def names(config: Mapping[str, Any]) -> list[str]:
         >>> names({"source": "t_mixture_1d"})
         ['train.npy', 'validation.npy', 'test.npy']
     """
-    arrays = CURVES if config["source"] == "constants" else SPLITS
-    return [f"{name}.npy" for name in arrays]
+    return layout.array_files(config["source"])
 
 
-def prepare(config: Mapping[str, Any], folder: Path, provenance: Mapping[str, Any]) -> None:
+def prepare(
+    config: Mapping[str, Any],
+    folder: Path,
+    provenance: Mapping[str, Any],
+    root: Path | None = None,
+) -> None:
     """Build a data set and write its arrays, then its manifest.
 
-    The manifest is written last: as long as it is missing or old, the data set is not there.
+    The manifest is written last, and removed first: as long as it is missing, the data set
+    is not there. An error leaves no part of a data set behind.
 
     Args:
         config: the resolved configuration, with ``dataset`` and ``source``.
         folder: where the files go.
         provenance: what made them; goes into the manifest.
+        root: folder that relative folders of the configuration start from; by default the
+            working folder.
 
     Raises:
         ConfigError: no such source.
-        DataError: an array holds a value that is not finite, or cannot be written.
+        DataError: raw files are missing or damaged, an array holds a value that is not
+            finite, or cannot be written.
     """
-    built = _source(config).build(config)
+    source = _source(config)
+    if hasattr(source, "read"):
+        built = source.read(config, Path() if root is None else Path(root))
+    else:
+        built = source.build(config)
+    with _whole_or_nothing(folder, [*names(config), "manifest.json"]):
+        _write(config, folder, provenance, built)
+
+
+@contextmanager
+def _whole_or_nothing(folder: Path, written: Sequence[str]) -> Iterator[None]:
+    """Remove the manifest at the start, and every file when something goes wrong."""
+    try:
+        (folder / "manifest.json").unlink(missing_ok=True)
+        yield
+    except BaseException:
+        for name in written:
+            with suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
+        raise
+
+
+def _write(
+    config: Mapping[str, Any],
+    folder: Path,
+    provenance: Mapping[str, Any],
+    built: Mapping[str, Any],
+) -> None:
     arrays = {}
     for file in names(config):
         array = built["arrays"][file.removesuffix(".npy")]

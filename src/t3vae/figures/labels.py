@@ -7,16 +7,18 @@ from collections.abc import Sequence
 
 __all__ = ["LAWS", "LAW_LABELS", "LAW_SHORT", "model_label", "stem", "used_laws"]
 
-LAWS = ("prior", "alternative", "fitted")
+LAWS = ("prior", "alternative", "fitted", "reconstruction")
 LAW_LABELS = {
     "prior": "model prior",
     "alternative": "alternative prior p*",
     "fitted": "fitted law",
+    "reconstruction": "reconstructions",
     "truth": "true law",
     "aggregate": "aggregate posterior",
 }
 #: Where space is short.
 LAW_SHORT = {"prior": "model prior", "alternative": "prior p*", "fitted": "fitted law"}
+LAW_SHORT["reconstruction"] = "reconstructions"
 # Longest stem first; the hue says the family.
 _STEMS = (
     ("student_t_vae", "Student-t VAE", "sky"),

@@ -31,7 +31,7 @@ def metrics(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     shown = [(headline, found) for headline, found in chosen if len(found)]
     models = [m for m in style.models if m in set(table["model"])]
     laws = used_laws(list(table["latent"].dropna().unique()))
-    wide = len(models) > 10
+    wide = len(models) > 10 or "reconstruction" in laws
     columns = 4 if wide else 2
     rows = max(1, -(-len(shown) // columns))
     drawn, grid = style.panels(
@@ -67,7 +67,7 @@ def _panel(
     if len(ideal):
         axes.axvline(float(ideal.iloc[0]), color="black", linewidth=0.6, linestyle=(0, (1, 1)))
     offsets = np.linspace(-0.26, 0.26, len(laws)) if len(laws) > 1 else [0.0]
-    missing: list[tuple[float, str]] = []
+    missing: dict[int, list[tuple[float, str]]] = {}
     for j, law in enumerate(laws):
         part = rows[rows["latent"] == law].set_index("model")
         for i, model in enumerate(models):
@@ -75,7 +75,7 @@ def _panel(
                 continue
             row = part.loc[model]
             if pd.isna(row["mean"]):
-                missing.append((i + offsets[j], law))
+                missing.setdefault(i, []).append((i + offsets[j], law))
                 continue
             _point(axes, row, i + offsets[j], law, headline, style)
     for i in range(0, len(models), 2):
@@ -86,12 +86,13 @@ def _panel(
     axes.spines["left"].set_visible(False)
     panel_title(axes, headline.label)
     _scale(axes, headline, rows)
-    for y, law in missing:
+    for i, places in missing.items():
+        alone = len(places) == 1
         axes.annotate(
             "no value",
-            (0.02, y),
+            (0.02, places[0][0] if alone else i),
             xycoords=("axes fraction", "data"),
-            color=style.colour(law),
+            color=style.colour(places[0][1]) if alone else "#555555",
             va="center",
             bbox={"facecolor": "white", "linewidth": 0, "pad": 0.3, "alpha": 0.9},
         )

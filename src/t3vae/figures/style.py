@@ -58,10 +58,11 @@ LAW_COLOURS = {
     "prior": OKABE_ITO["vermillion"],
     "alternative": OKABE_ITO["sky"],
     "fitted": OKABE_ITO["green"],
+    "reconstruction": OKABE_ITO["purple"],
     "truth": OKABE_ITO["black"],
     "aggregate": "#8C8C8C",
 }
-LAW_MARKERS = {"prior": "o", "alternative": "s", "fitted": "D"}
+LAW_MARKERS = {"prior": "o", "alternative": "s", "fitted": "D", "reconstruction": "v"}
 LAW_DASHES: dict[str, Any] = {"prior": "-", "alternative": (0, (3, 1)), "fitted": "-"}
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))

@@ -17,9 +17,10 @@ from t3vae.errors import MetricError
 if TYPE_CHECKING:
     import numpy as np
 
+    from t3vae.metrics.features import Features
     from t3vae.metrics.reference import Draws, Reference
 
-__all__ = ["FROM_MODEL", "REGISTRY", "evaluate"]
+__all__ = ["FROM_MODEL", "OF_FEATURES", "REGISTRY", "evaluate"]
 
 REGISTRY = {
     "mmd_linear": "t3vae.metrics.two_sample:linear_entries",
@@ -33,16 +34,40 @@ REGISTRY = {
     "expected_shortfall": "t3vae.metrics.tail:shortfall_entries",
     "log_likelihood": "t3vae.metrics.likelihood:likelihood_entries",
     "reconstruction_error": "t3vae.metrics.likelihood:reconstruction_entries",
+    "frechet_distance_classifier": "t3vae.metrics.frechet:classifier_entries",
+    "fid": "t3vae.metrics.frechet:inception_entries",
+    "kid": "t3vae.metrics.kid:kid_entries",
+    "precision": "t3vae.metrics.manifold:precision_entries",
+    "recall": "t3vae.metrics.manifold:recall_entries",
+    "density": "t3vae.metrics.manifold:density_entries",
+    "coverage": "t3vae.metrics.manifold:coverage_entries",
+    "class_f1": "t3vae.metrics.per_class:f1_entries",
+    "class_mass": "t3vae.metrics.per_class:mass_entries",
+    "active_units": "t3vae.metrics.latent:unit_entries",
+    "latent_radius": "t3vae.metrics.latent:radius_entries",
 }
 
 #: Metrics whose draws are made by the model on test points, once and not for each latent law.
 FROM_MODEL = ("log_likelihood", "reconstruction_error")
 
+#: Metrics of features of pictures; both sets are :class:`t3vae.metrics.features.Features`.
+OF_FEATURES = (
+    "frechet_distance_classifier",
+    "fid",
+    "kid",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "class_f1",
+    "class_mass",
+)
+
 
 def evaluate(
     name: str,
-    draws: Draws | np.ndarray,
-    reference: Reference,
+    draws: Draws | Features | np.ndarray,
+    reference: Reference | Features,
     options: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
@@ -52,7 +77,7 @@ def evaluate(
         name: a name of :data:`REGISTRY`.
         draws: generated points ``[N, d]``; for ``log_likelihood`` the logarithms of the
             importance weights ``[K, B]``, for ``reconstruction_error`` the reconstructions
-            ``[R, d]``.
+            ``[R, d]``, for metrics of pictures their features.
         reference: test points and, where it is known, their law.
         options: the evaluation block: shared options at its top, then one mapping a metric.
         rng: generator of this metric.
@@ -65,7 +90,7 @@ def evaluate(
     if name not in REGISTRY:
         raise MetricError(f"metric {name!r}: no such metric. Known metrics: {', '.join(REGISTRY)}.")
     module, _, function = REGISTRY[name].partition(":")
-    sample = draws if isinstance(draws, Draws) else Draws(draws)
+    sample = draws if hasattr(draws, "points") else Draws(draws)
     if name != "log_likelihood" and sample.points.shape[1:] != reference.points.shape[1:]:
         raise MetricError(
             f"metric {name!r}: draws have shape {sample.points.shape}, "

@@ -1,14 +1,117 @@
-"""The Frechet distance between normal laws, from means and covariances."""
+"""The Frechet distance between normal laws: features -> statistics -> distance.
+
+Statistics are means and covariances in float64, gathered block by block. Between sets with
+fewer points than features (a class, a rare attribute) the covariances have no full rank;
+the distance then comes from the points themselves, through singular values, and is exact.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh
+from scipy.linalg import eigh, svdvals
 
 from t3vae.errors import MetricError
+from t3vae.metrics.features import Features, few_points, unmeasured
+from t3vae.metrics.reference import entry
 
-__all__ = ["frechet_distance"]
+__all__ = [
+    "Statistics",
+    "classifier_entries",
+    "frechet_distance",
+    "frechet_distance_of_points",
+    "inception_entries",
+]
+
+BLOCK = 8192
+
+
+class Statistics:
+    """Mean and covariance of points that arrive in blocks, in float64.
+
+    Blocks are merged by the update of Chan, Golub & LeVeque 1979, which does not lose the
+    covariance of features whose mean is large.
+
+    Args:
+        dim: number of features.
+
+    Example:
+        >>> whole = Statistics(1)
+        >>> whole.update(np.array([[1.0], [2.0]])); whole.update(np.array([[3.0]]))
+        >>> whole.count, float(whole.mean[0]), float(whole.covariance[0, 0])
+        (3, 2.0, 1.0)
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.count = 0
+        self.mean: NDArray[np.float64] = np.zeros(dim)
+        self._scatter: NDArray[np.float64] = np.zeros((dim, dim))
+
+    @classmethod
+    def of(cls, points: ArrayLike, block: int = BLOCK) -> Statistics:
+        """Return the statistics of points ``[N, d]``, read in blocks."""
+        array = np.asarray(points)
+        if array.ndim != 2:
+            raise MetricError(f"features of shape {array.shape}: must be [N, d].")
+        found = cls(array.shape[1])
+        for start in range(0, len(array), block):
+            found.update(array[start : start + block])
+        return found
+
+    def update(self, block: ArrayLike) -> None:
+        """Add points ``[B, d]``.
+
+        Raises:
+            MetricError: another number of features, or a value that is not finite.
+        """
+        points = np.asarray(block, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != len(self.mean):
+            raise MetricError(
+                f"features of shape {points.shape}: must be [B, {len(self.mean)}], "
+                "as in the blocks before."
+            )
+        if not len(points):
+            return
+        mean = points.mean(0)
+        if not np.isfinite(mean).all():
+            raise MetricError("features hold values that are infinite or not numbers.")
+        centred = points - mean
+        step = mean - self.mean
+        total = self.count + len(points)
+        self._scatter += centred.T @ centred
+        self._scatter += np.outer(step, step) * (self.count * len(points) / total)
+        self.mean = self.mean + step * (len(points) / total)
+        self.count = total
+        self.__dict__.pop("root", None)
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """Covariance ``[d, d]``, divided by N - 1.
+
+        Raises:
+            MetricError: fewer than two points.
+        """
+        if self.count < 2:
+            raise MetricError(f"covariance of {self.count} points: needs at least 2.")
+        return self._scatter / (self.count - 1)
+
+    @cached_property
+    def root(self) -> NDArray[np.float64]:
+        """Matrix B ``[d, d]`` with covariance = B B^T; kept, since one set meets many."""
+        return _root(self.covariance, "covariance")
+
+    def distance(self, other: Statistics) -> float:
+        """Return the squared Frechet distance to other statistics."""
+        if self.mean.shape != other.mean.shape:
+            raise MetricError(
+                f"frechet_distance: {len(self.mean)} and {len(other.mean)} features; both sets "
+                "must come from one extractor."
+            )
+        return _distance(self.mean, self.root, other.mean, other.covariance)
 
 
 def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: ArrayLike) -> float:
@@ -39,12 +142,95 @@ def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: 
         raise MetricError(
             f"frechet_distance: means of shapes {mean1.shape} and {mean2.shape}; both must be [d]."
         )
-    difference = mean1 - mean2
-    values, vectors = eigh(cov1)
-    root = vectors * _roots(values, "sigma1")
-    product = root.T @ cov2 @ root
+    return _distance(mean1, _root(cov1, "sigma1"), mean2, cov2)
+
+
+def frechet_distance_of_points(a: ArrayLike, b: ArrayLike) -> float:
+    r"""Return the squared Frechet distance between normal laws fitted to two sets of points.
+
+    With centred points :math:`A,B` divided by :math:`\sqrt{n-1}` the covariances are
+    :math:`A^TA` and :math:`B^TB`, and :math:`\mathrm{tr}(S_1S_2)^{1/2}` is the sum of the
+    singular values of :math:`AB^T`. Nothing is squared, so few points in many dimensions
+    lose no digits.
+
+    Args:
+        a, b: points ``[N, d]`` and ``[M, d]``, at least two each.
+
+    Raises:
+        MetricError: fewer than two points, other numbers of features, values not finite.
+
+    Example:
+        >>> round(frechet_distance_of_points([[0.0], [2.0]], [[3.0], [5.0]]), 12)
+        9.0
+    """
+    first, second = (np.asarray(points, dtype=np.float64) for points in (a, b))
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
+        raise MetricError(
+            f"frechet_distance: points of shapes {first.shape} and {second.shape}; both must be "
+            "[N, d] with the same d."
+        )
+    if min(len(first), len(second)) < 2:
+        raise MetricError("frechet_distance: needs at least two points in each set.")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise MetricError("frechet_distance: points hold values that are not finite.")
+    factors = []
+    for points in (first, second):
+        centred = (points - points.mean(0)) / np.sqrt(len(points) - 1)
+        factors.append(centred if len(centred) <= centred.shape[1] else np.linalg.qr(centred)[1])
+    gap = first.mean(0) - second.mean(0)
+    traces = sum(np.square(factor).sum() for factor in factors)
+    return float(gap @ gap + traces - 2 * svdvals(factors[0] @ factors[1].T).sum())
+
+
+def classifier_entries(
+    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Entries ``frechet_distance_classifier``: features of the classifier of this data set."""
+    return _entries("frechet_distance_classifier", sample, reference)
+
+
+def inception_entries(
+    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Entries ``fid``: features of Inception-v3 in the FID convention (Heusel et al. 2017)."""
+    return _entries("fid", sample, reference)
+
+
+def _entries(name: str, sample: Features, reference: Features) -> list[dict[str, Any]]:
+    found = []
+    for group in reference.shared_groups(sample):
+        ours, theirs = sample.rows(group), reference.rows(group)
+        n = min(len(ours), len(theirs))
+        if n < 2:
+            found.append(unmeasured(name, group, len(ours), 2, sample, reference))
+            continue
+        if n <= sample.dim:
+            value = frechet_distance_of_points(theirs, ours)
+        else:
+            value = reference.statistics(group, Statistics.of).distance(
+                sample.statistics(group, Statistics.of)
+            )
+        protocol = sample.protocol(reference, group)
+        flag = few_points(n, sample.dim)
+        found.append(entry(name, group, max(value, 0.0), len(ours), protocol, flag=flag))
+    return found
+
+
+def _root(cov: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    values, vectors = eigh(cov)
+    return np.asarray(vectors * _roots(values, name))
+
+
+def _distance(
+    mean1: NDArray[np.float64],
+    root1: NDArray[np.float64],
+    mean2: NDArray[np.float64],
+    cov2: NDArray[np.float64],
+) -> float:
+    gap = mean1 - mean2
+    product = root1.T @ cov2 @ root1
     trace_root = _roots(eigh(0.5 * (product + product.T), eigvals_only=True), "sigma2").sum()
-    return float(difference @ difference + np.trace(cov1) + np.trace(cov2) - 2 * trace_root)
+    return float(gap @ gap + np.square(root1).sum() + np.trace(cov2) - 2 * trace_root)
 
 
 def _covariance(matrix: ArrayLike, d: int, name: str) -> NDArray[np.float64]:

@@ -32,6 +32,17 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "expected_shortfall": {"levels": [1e-3, 1e-2]},
     "log_likelihood": {"points": 1000, "samples": 1000},
     "reconstruction_error": {},
+    "frechet_distance_classifier": {},
+    "fid": {},
+    "kid": {"features": "classifier", "subset_size": 1000, "subsets": 100},
+    **{
+        name: {"features": "classifier", "neighbours": 5, "points": 10_000}
+        for name in ("precision", "recall", "density", "coverage")
+    },
+    "class_f1": {},
+    "class_mass": {},
+    "active_units": {"points": 10_000},
+    "latent_radius": {},
 }
 SHARED: dict[str, Any] = {"threshold": 6.0, "confidence": 0.95}
 

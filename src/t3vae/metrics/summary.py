@@ -137,14 +137,18 @@ def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[s
 
 
 def paired(
-    entries: Iterable[Entry], control: str, confidence: float = 0.95
+    entries: Iterable[Entry],
+    control: str | None,
+    confidence: float = 0.95,
+    controls: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the difference of each model to a control, paired by seed.
+    """Return the difference of each model to its control or controls, paired by seed.
 
     Args:
         entries: as in :func:`summarise`.
-        control: name of the model that the others are compared with.
+        control: name of the model that the others are compared with, or None.
         confidence: coverage of the intervals.
+        controls: for some models the names of the models they are compared with instead.
 
     Returns:
         Rows with ``model``, ``control``, ``metric``, ``latent``, ``group``, ``difference``
@@ -164,10 +168,14 @@ def paired(
     """
     table = _by_model(entries)
     rows = []
-    for (model, key), seeds in table.items():
-        if model == control or (control, key) not in table:
-            continue
-        other = table[control, key]
+    compared = [
+        (model, key, seeds, other)
+        for (model, key), seeds in table.items()
+        for other in (controls or {}).get(model, [control] if control else [])
+        if other != model and (other, key) in table
+    ]
+    for model, key, seeds, name in compared:
+        other = table[name, key]
         pairs = [
             (seeds[seed]["value"], other[seed]["value"])
             for seed in sorted(seeds.keys() & other.keys(), key=str)
@@ -180,7 +188,7 @@ def paired(
         rows.append(
             {
                 "model": model,
-                "control": control,
+                "control": name,
                 **_named(key),
                 "difference": difference,
                 "sd": sd,

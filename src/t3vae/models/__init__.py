@@ -24,6 +24,12 @@ FAMILIES = {
     "de_vae": "t3vae.models.de_vae:DEVAE",
     "vae_st": "t3vae.models.vae_st:VAEst",
     "t3vae": "t3vae.models.t3vae:T3VAE",
+    "tilted_vae": "t3vae.models.tilted_vae:TiltedVAE",
+    "factor_vae": "t3vae.models.factor_vae:FactorVAE",
+    "hvae": "t3vae.models.hvae:HVAE",
+    "t3hvae": "t3vae.models.t3hvae:T3HVAE",
+    "c_vae": "t3vae.models.c_vae:CVAE",
+    "c_t3vae": "t3vae.models.c_t3vae:CT3VAE",
 }
 
 
@@ -67,8 +73,9 @@ def build(
     *,
     sigma: float,
     network: Mapping[str, Any] | None = None,
+    classes: int | None = None,
 ) -> Model:
-    """Build a model from its entry in ``params.yaml``.
+    """Build a model from its entry in ``params.yaml``; ``classes`` is for conditional ones.
 
     Example:
         >>> build({"family": "t3vae", "nu": 9.0}, [1], 1, sigma=0.1).nu
@@ -76,6 +83,7 @@ def build(
     """
     parameters = dict(config)
     family = parameters.pop("family")
-    return model_class(family)(
-        list(data_shape), latent_dim, sigma=sigma, network=network, **parameters
-    )
+    found = model_class(family)
+    if found.conditional:
+        parameters["classes"] = classes
+    return found(list(data_shape), latent_dim, sigma=sigma, network=network, **parameters)

@@ -22,9 +22,10 @@ from t3vae import networks
 from t3vae.distributions import DiagonalGaussian, TMixture
 from t3vae.errors import ConfigError
 from t3vae.models.fused import Slopes, autoencoder_step
+from t3vae.networks.accumulate import into_parameters
 from t3vae.networks.mlp import MLP
 
-__all__ = ["LATENT_LAWS", "Loss", "Model", "check_above"]
+__all__ = ["LATENT_LAWS", "Group", "Loss", "LossWithAuxiliary", "Model", "check_above"]
 
 LATENT_LAWS = ("prior", "alternative", "fitted")
 
@@ -41,6 +42,46 @@ class Loss(NamedTuple):
     total: Tensor
     reconstruction: Tensor
     regularizer: Tensor
+
+    @property
+    def objective(self) -> Tensor:
+        """What a backward pass starts from."""
+        return self.total
+
+
+class LossWithAuxiliary(Loss):
+    """A loss beside that of parts with an optimiser of their own.
+
+    Args:
+        loss: loss of the model.
+        auxiliary: loss of those parts; it reaches no parameter that ``total`` reaches, so that
+            one backward pass serves both.
+    """
+
+    auxiliary: Tensor
+
+    def __new__(cls, loss: Loss, auxiliary: Tensor) -> LossWithAuxiliary:
+        """Join the two."""
+        made = super().__new__(cls, *loss)
+        made.auxiliary = auxiliary
+        return made
+
+    @property
+    def objective(self) -> Tensor:
+        """The sum of both losses."""
+        return self.total + self.auxiliary
+
+
+class Group(NamedTuple):
+    """Parameters with an optimiser of their own.
+
+    Attributes:
+        parameters: its parameters.
+        settings: settings of the optimiser that differ, for example ``learning_rate``.
+    """
+
+    parameters: list[nn.Parameter]
+    settings: dict[str, Any]
 
 
 def check_above(name: str, value: float, bound: float, reason: str) -> float:
@@ -69,6 +110,8 @@ class Model(nn.Module):
 
     encoder_activation: ClassVar[str | None] = None
     decoder_channels: ClassVar[int] = 1
+    conditional: ClassVar[bool] = False
+    """Whether data come with a label; see :class:`t3vae.models.conditional.ConditionalModel`."""
     _has_slopes: ClassVar[bool] = False
 
     def __init_subclass__(cls, **given: Any) -> None:
@@ -95,7 +138,7 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.data_shape = [int(data_dim)] if isinstance(data_dim, int) else [*map(int, data_dim)]
-        self.latent_dim = int(latent_dim)
+        self.latent_dim = self.given_latent_dim = int(latent_dim)
         if self.latent_dim < 1 or min(self.data_shape, default=0) < 1:
             raise ConfigError(
                 f"data_dim = {data_dim}, latent_dim = {latent_dim}: must be positive whole numbers."
@@ -105,12 +148,12 @@ class Model(nn.Module):
         self.beta = float(beta)
         if not (math.isfinite(self.beta) and self.beta >= 0):
             raise ConfigError(f"beta = {beta}: must be a finite number, 0 or more.")
-        self.network = dict(network or networks.DEFAULT)
+        self.network = dict(network or networks.default(self.data_shape))
         if encoder is None or decoder is None:
             built = networks.build(
                 self.network,
                 self.data_shape,
-                self.latent_dim,
+                self.decoder_width,
                 encoder_width=self.encoder_width,
                 decoder_channels=self.decoder_channels,
                 encoder_activation=self.encoder_activation,
@@ -120,9 +163,18 @@ class Model(nn.Module):
         self._fitted: TMixture | None = None
 
     @property
-    def encoder_width(self) -> int:
-        """Numbers that the encoder gives for one data point."""
+    def encoder_width(self) -> int | None:
+        """Numbers that the encoder gives for one data point; None for features of its choice."""
         return 2 * self.latent_dim
+
+    @property
+    def decoder_width(self) -> int:
+        """Numbers that the decoder takes for one data point."""
+        return self.latent_dim
+
+    def parameter_groups(self) -> list[Group]:
+        """Return all parameters, in groups with an optimiser each; one group by default."""
+        return [Group(list(self.parameters()), {})]
 
     def hyperparameters(self) -> dict[str, Any]:
         """Parameters of the family, as they stand in ``params.yaml``."""
@@ -141,6 +193,11 @@ class Model(nn.Module):
     def alternative(self) -> Distribution:
         """Latent law that the regularizer pulls encodings to; the prior unless overridden."""
         return self.prior()
+
+    @property
+    def has_alternative(self) -> bool:
+        """Whether the alternative law is another than the prior."""
+        return type(self).alternative is not Model.alternative
 
     def latent_law(self, name: str) -> Distribution:
         """Return the latent law ``prior``, ``alternative`` or ``fitted``.
@@ -186,12 +243,12 @@ class Model(nn.Module):
         """Return the batch means of the objective for ``x`` [B, *data_shape], one z a point."""
         raise NotImplementedError
 
-    def loss_and_gradients(self, x: Tensor) -> Loss:
-        """Add the gradients of the total to the parameters' ``grad`` and return the loss.
+    def loss_and_gradients(self, x: Tensor, *labels: Tensor) -> Loss:
+        """Add the gradients of the objective to the parameters' ``grad`` and return the loss.
 
-        The same as ``loss(x).total.backward()``. Where a family states the slopes of its
-        regularizer and both networks are perceptrons, autograd is left out, which saves a
-        third of a step on small batches.
+        The same as ``loss(x, *labels).objective.backward()``. Where a family states the slopes
+        of its regularizer and both networks are perceptrons, autograd is left out, which saves
+        a third of a step on small batches.
         """
         encoder, decoder = self.encoder, self.decoder
         if type(encoder) is MLP and type(decoder) is MLP and self._has_slopes:
@@ -206,8 +263,9 @@ class Model(nn.Module):
                     regularizer=self._regularizer_with_slopes,
                 )
             )
-        loss = self.loss(x)
-        loss.total.backward()
+        loss = self.loss(x, *labels)
+        with into_parameters():
+            loss.objective.backward()
         return Loss(*(term.detach() for term in loss))
 
     def _regularizer_with_slopes(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Slopes:
@@ -249,10 +307,10 @@ class Model(nn.Module):
         self, n: int, latent: str = "prior", *, mean: bool = False, block: int = 65536
     ) -> tuple[Tensor, Tensor]:
         """Return latent points [n, m] and the data points decoded from them."""
-        law = self.latent_law(latent)
+        law, reference = self.latent_law(latent), self._zeros()
         latents, points = [], []
         for start in range(0, n, block):
-            z = law.sample(torch.Size((min(block, n - start),)))
+            z = law.sample(torch.Size((min(block, n - start),))).to(reference)
             x = self.decoder_mean(z) if mean else self.decode(z).sample()
             latents.append(z)
             points.append(x.view(-1, *self.data_shape))

@@ -7,17 +7,15 @@ which gives the latent the scale of t3VAE as well.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from t3vae.constants import gamma_constants
 from t3vae.distributions import DiagonalGaussian
-from t3vae.errors import ConfigError
 from t3vae.models.base import Loss, Model, check_above
 from t3vae.models.fused import Slopes
+from t3vae.models.matched import matched
 from t3vae.objectives import gaussian_kl_2x, gaussian_kl_2x_slopes
 
 __all__ = ["VAE"]
@@ -56,22 +54,16 @@ class VAE(Model):
         nu: float | None = None,
         **parts: Any,
     ) -> None:
-        n = math.prod(data_dim) if not isinstance(data_dim, int) else data_dim
-        self._given = {"beta": beta, "prior_scale": prior_scale, "nu": nu}
-        matched = [name for name in ("beta", "prior_scale") if self._given[name] == "matched"]
-        v_star = 1.0
-        if matched:
-            if nu is None:
-                raise ConfigError(f"{matched[0]} = 'matched': needs nu, of the t3VAE to match.")
-            v_star = gamma_constants(float(nu), n, latent_dim, float(sigma)).v_star
-        weight = v_star if beta == "matched" else float(beta)
-        scale = math.sqrt(v_star) if prior_scale == "matched" else float(prior_scale)
-        super().__init__(data_dim, latent_dim, sigma=sigma, beta=weight, **parts)
+        self._matched = matched(
+            beta, prior_scale, nu, data_dim=data_dim, latent_dim=latent_dim, sigma=sigma
+        )
+        super().__init__(data_dim, latent_dim, sigma=sigma, beta=self._matched.beta, **parts)
+        scale = self._matched.prior_scale
         self.prior_scale = check_above("prior_scale", scale, 0.0, "it is the scale of the prior")
 
     def hyperparameters(self) -> dict[str, Any]:
         """Parameters of the family, as they stand in ``params.yaml``."""
-        return {key: value for key, value in self._given.items() if value is not None}
+        return dict(self._matched.given)
 
     def prior(self) -> DiagonalGaussian:
         """N(0, k^2 I)."""

@@ -45,7 +45,7 @@ class VAEst(Model):
         self.nu = check_above("nu", nu, 2.0, "the prior needs a finite variance")
 
     @property
-    def encoder_width(self) -> int:
+    def encoder_width(self) -> int | None:
         """Location, variance and one nu: 2m + 1."""
         return 2 * self.latent_dim + 1
 

@@ -1,8 +1,8 @@
 """Encoders and decoders: maps between arrays, without any probability.
 
-A network description is a mapping with a ``kind``; each kind is a module of this
-package with a function ``build``. The modules are loaded by name, so that a run
-depends only on the network it uses.
+A network description is a mapping with a ``kind``: a name of :data:`KINDS`, or an import
+path ``package.module:function`` of a function with the contract of :func:`build`. The
+modules are loaded by name, so that a run depends only on the network it uses.
 """
 
 from __future__ import annotations
@@ -16,10 +16,25 @@ from t3vae.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["DEFAULT", "KINDS", "build"]
+__all__ = ["DEFAULT", "DEFAULT_PICTURES", "KINDS", "build", "default"]
 
-KINDS = {"mlp": "t3vae.networks.mlp"}
+KINDS = {"mlp": "t3vae.networks.mlp", "cnn": "t3vae.networks.cnn"}
 DEFAULT: dict[str, Any] = {"kind": "mlp", "hidden": [64, 64], "negative_slope": 0.01}
+DEFAULT_PICTURES: dict[str, Any] = {
+    "kind": "cnn",
+    "channels": [128, 256, 512, 1024, 2048],
+    "width": 1.0,
+}
+
+
+def default(data_shape: Sequence[int]) -> dict[str, Any]:
+    """Return the network for data of a shape: a CNN for pictures, else a perceptron.
+
+    Example:
+        >>> default([4])["kind"], default([3, 32, 32])["kind"]
+        ('mlp', 'cnn')
+    """
+    return dict(DEFAULT_PICTURES if len(data_shape) == 3 else DEFAULT)
 
 
 def build(
@@ -27,7 +42,7 @@ def build(
     data_shape: Sequence[int],
     latent_dim: int,
     *,
-    encoder_width: int,
+    encoder_width: int | None,
     decoder_channels: int = 1,
     encoder_activation: str | None = None,
 ) -> tuple[nn.Module, nn.Module]:
@@ -37,21 +52,19 @@ def build(
         network: description with its ``kind``, for example
             ``{"kind": "mlp", "hidden": [64, 64], "negative_slope": 0.01}``.
         data_shape: shape of one data point.
-        latent_dim: latent dimension m.
+        latent_dim: latent dimension, the width of the decoder's input.
         encoder_width: numbers that the encoder gives for one data point (2m for a mean
-            and a log-variance).
+            and a log-variance). None leaves the last linear layer to the model: the encoder
+            gives features, and says how many by its attribute ``width``.
         decoder_channels: numbers that the decoder gives for each data dimension.
-        encoder_activation: overrides the activation of the encoder (``"tanh"``).
+        encoder_activation: overrides the activation of a perceptron's encoder (``"tanh"``).
 
     Raises:
-        ConfigError: the kind is unknown.
+        ConfigError: the kind is unknown or cannot be imported.
     """
-    description = dict(network or DEFAULT)
-    kind = description.pop("kind", None)
-    if kind not in KINDS:
-        raise ConfigError(f"network kind {kind!r}: must be one of {sorted(KINDS)}.")
-    module = importlib.import_module(KINDS[kind])
-    return module.build(
+    description = dict(network or default(data_shape))
+    builder = _builder(str(description.pop("kind", None)))
+    built: tuple[nn.Module, nn.Module] = builder(
         data_shape,
         latent_dim,
         encoder_width=encoder_width,
@@ -59,3 +72,19 @@ def build(
         encoder_activation=encoder_activation,
         **description,
     )
+    return built
+
+
+def _builder(kind: str) -> Any:
+    module_name, _, function = KINDS.get(kind, kind).partition(":")
+    if kind not in KINDS and not function:
+        raise ConfigError(
+            f"network kind {kind!r}: must be one of {', '.join(sorted(KINDS))}, or an import path "
+            "such as my_networks:build."
+        )
+    try:
+        return getattr(importlib.import_module(module_name), function or "build")
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"network kind {kind!r}: cannot be imported ({error}). Put its folder on PYTHONPATH."
+        ) from error

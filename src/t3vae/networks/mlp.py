@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["MLP", "build"]
+__all__ = ["MLP", "Features", "build"]
 
 _leaky_relu_backward = torch.ops.aten.leaky_relu_backward
 _tanh_backward = torch.ops.aten.tanh_backward
@@ -176,11 +176,30 @@ class MLP(nn.Module):
         return h if len(self.output_shape) == 1 else h.view(-1, *self.output_shape)
 
 
+class Features(MLP):
+    """A perceptron whose last layer is followed by an activation too.
+
+    Attributes:
+        width: number of features.
+    """
+
+    def __init__(self, widths: Sequence[int], **options: Any) -> None:
+        super().__init__(widths, **options)
+        self.width = widths[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` [B, ...] to [B, width]."""
+        h = super().forward(x)
+        if self.activation == "tanh":
+            return torch.tanh(h)
+        return functional.leaky_relu(h, self.negative_slope)
+
+
 def build(
     data_shape: Sequence[int],
     latent_dim: int,
     *,
-    encoder_width: int,
+    encoder_width: int | None,
     decoder_channels: int = 1,
     encoder_activation: str | None = None,
     hidden: Sequence[int] = (64, 64),
@@ -188,7 +207,8 @@ def build(
 ) -> tuple[MLP, MLP]:
     """Return an encoder [B, *data_shape] -> [B, encoder_width] and its mirrored decoder.
 
-    The decoder gives ``[B, n]`` or, with several channels, ``[B, decoder_channels * n]``.
+    With ``encoder_width`` None the encoder gives its last hidden layer. The decoder gives
+    ``[B, n]`` or, with several channels, ``[B, decoder_channels * n]``.
 
     Example:
         >>> encoder, decoder = build([1], 1, encoder_width=2)
@@ -196,8 +216,9 @@ def build(
         8771
     """
     data_dim = math.prod(data_shape)
-    encoder = MLP(
-        [data_dim, *hidden, encoder_width],
+    body = Features if encoder_width is None else MLP
+    encoder = body(
+        [data_dim, *hidden, *([] if encoder_width is None else [encoder_width])],
         activation=encoder_activation or "leaky_relu",
         negative_slope=negative_slope,
     )

@@ -18,6 +18,7 @@ from t3vae.errors import DataError
 from t3vae.metrics.labels import METRICS
 from t3vae.metrics.summary import paired, summarise
 from t3vae.prepared import Prepared
+from t3vae.stages import part
 from t3vae.tables import curves, headlines, latents, names, training
 from t3vae.tables.files import frame, read_table, write_table
 from t3vae.tables.heatmaps import Heatmaps
@@ -125,7 +126,7 @@ class _Collector:
         data: Prepared,
         inputs: dict[str, str],
     ) -> None:
-        self.root, self.config, self.experiment, self.inputs = (root, config, experiment, inputs)
+        self.root, self.config, self.experiment, self.inputs = root, config, experiment, inputs
         self.models, self.seeds = list(config["models"]), list(config["seeds"])
         self.wanted = set(names(config))
         self.versions: list[dict[str, Any]] = []
@@ -133,18 +134,30 @@ class _Collector:
         self.runs: list[dict[str, Any]] = []
         self.histories: dict[str, list[pd.DataFrame]] = {}
         self.curve_rows: dict[str, list[dict[str, Any]]] = {}
+        self.shared_entries: list[dict[str, Any]] = []
         self.aggregate: list[dict[str, Any]] = []
         self.mismatch: list[dict[str, Any]] = []
-        test = np.asarray(data.array("test"), dtype=np.float64)
-        self.test = test.reshape(len(test), -1)
-        self.law = datasets.load_law(data.config)
+        self.pictures = self._pictures(data) if config.get("pictures") else None
+        self.test, self.law = np.zeros((0, 0)), None
+        if self.pictures is None:
+            test = np.asarray(data.array("test"), dtype=np.float64)
+            self.test = test.reshape(len(test), -1)
+            self.law = datasets.load_law(data.config)
         self.grids: dict[str, list[curves.Curve]] | None = None
         self.heatmaps: Heatmaps | None = None
+
+    def _pictures(self, data: Prepared) -> Any:
+        names = ("test", "test_labels", "test_attributes")
+        found = {n: data.array(n) for n in names if f"{n}.npy" in data.manifest["arrays"]}
+        return part("collect_pictures")(data.manifest, found, self.wanted)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by file name."""
         for model in self.models:
             self._model(model)
+        every = self.entries
+        if self.pictures is not None:  # single classes have tables of their own
+            self.entries = [e for e in every if self.pictures.is_shared(e)]
         metrics, compared = self._metric_tables()
         found = {
             "metrics.csv": metrics,
@@ -158,6 +171,8 @@ class _Collector:
             found["history.csv"] = training.history(self.histories)
         if self.heatmaps is not None:
             found["heatmaps.csv"] = self.heatmaps.table()
+        if self.pictures is not None:
+            found |= self.pictures.tables(every)
         for kind, rows in self.curve_rows.items():
             found[f"{kind}.csv"] = frame(rows, curves.COLUMNS)
         return {name: table for name, table in found.items() if name in self.wanted}
@@ -170,9 +185,12 @@ class _Collector:
             path = layout.samples(self.experiment, model, seed)
             tensors = files.read_tensors(self._input(path))
             laws = self._laws(path, tensors)
-            self._run_files(model, seed, laws)
+            shown = self._run_files(model, seed, laws)
+            if self.pictures is not None and seed == self.seeds[0]:
+                self.pictures.add(model, tensors, laws, shown)
             for law in laws:
-                self._draws(model, law, tensors[f"draws/{law}"], values)
+                if self.pictures is None:
+                    self._draws(model, law, tensors[f"draws/{law}"], values)
                 counts[law] = counts.get(law, 0) + len(tensors[f"draws/{law}"])
                 distance = latents.mismatch(tensors[f"latent/{law}"], tensors["latent/aggregate"])
                 distances.setdefault(law, []).append(distance)
@@ -241,11 +259,15 @@ class _Collector:
             density = None if self.law is None else self.law.log_prob
             self.heatmaps = Heatmaps.of(self.test, density, columns)
 
-    def _run_files(self, model: str, seed: int, laws: list[str]) -> None:
+    def _run_files(self, model: str, seed: int, laws: list[str]) -> dict[str, Any]:
+        """Take entries, history and versions of a run; return which draws its grid shows."""
         record = files.read_json(self._input(layout.metrics(self.experiment, model, seed)))
+        repeated = set(self.config["latents"]) - set(laws)
         for entry in record["metrics"]:
-            if entry["latent"] is None or entry["latent"] in laws:
-                self.entries.append({**entry, "model": model, "seed": seed})
+            named = {**entry, "model": model, "seed": seed}
+            self.shared_entries.append(named)
+            if entry["latent"] not in repeated:
+                self.entries.append(named)
         made = files.read_json(
             layout.under(
                 self.root, layout.run_file(self.experiment, model, seed, "provenance.json")
@@ -256,6 +278,8 @@ class _Collector:
             self.versions.append(made["versions"])
         path = self._input(layout.run_file(self.experiment, model, seed, "history.csv"))
         self.histories.setdefault(model, []).append(read_table(path))
+        shown: dict[str, Any] = record.get("shown") or {}
+        return shown
 
     def _metric_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows = []
@@ -264,7 +288,12 @@ class _Collector:
             shown = {"label": known.label, "direction": known.direction} if known else {}
             rows.append({**row, **shown, "experiment": self.experiment})
         control = self.config.get("control")
-        compared = paired(self.entries, control) if control else []
+        # pictures are compared under the law that each model itself generates from
+        entries = self.entries
+        if self.pictures is not None:
+            entries = [e for e in self.shared_entries if self.pictures.is_shared(e)]
+        controls = self.config.get("controls")
+        compared = paired(entries, control, controls=controls) if control or controls else []
         return (
             frame(rows, METRIC_COLUMNS),
             frame([{**r, "experiment": self.experiment} for r in compared], PAIRED_COLUMNS),

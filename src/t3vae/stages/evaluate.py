@@ -13,6 +13,7 @@ from t3vae import datasets, digests, files, layout, metrics, runs, seeding
 from t3vae.errors import DataError
 from t3vae.metrics.reference import Draws, Reference, options_of
 from t3vae.prepared import Prepared
+from t3vae.stages import part
 
 __all__ = ["run"]
 
@@ -54,14 +55,14 @@ def run(
     samples = files.read_tensors(layout.under(root, sample_path))
     _check(samples, config["latents"], sample_path)
 
-    test = data.array("test")
-    reference = Reference(_flat(test), datasets.load_law(data.config))
-    entries = _of_draws(samples, reference, config)
-    if "reconstruction_error" in config["metrics"]:
-        entries += _of_reconstructions(samples["reconstructions"], reference, config)
-    if "log_likelihood" in config["metrics"]:
-        folder = layout.under(root, layout.run_dir(experiment, model, seed))
-        entries += _of_likelihood(folder, samples, test, reference, config, device)
+    folder = layout.under(root, layout.run_dir(experiment, model, seed))
+    if "extractors" in config:
+        evaluate = part("evaluate_pictures")
+        entries, more, shown = evaluate(root, config, folder, samples, data, device)
+        inputs |= more
+    else:
+        shown = None
+        entries = _of_numbers(config, folder, samples, data, device)
     record = {
         "experiment": experiment,
         "model": model,
@@ -71,7 +72,27 @@ def run(
         ),
         "metrics": entries,
     }
+    if shown:
+        record["shown"] = shown
     files.write_json(layout.under(root, layout.metrics(experiment, model, seed)), record)
+
+
+def _of_numbers(
+    config: Mapping[str, Any],
+    folder: Path,
+    samples: Mapping[str, Array],
+    data: Prepared,
+    device: str,
+) -> list[Entry]:
+    """Return the entries of a run on numbers, not pictures."""
+    test = data.array("test")
+    reference = Reference(_flat(test), datasets.load_law(data.config))
+    entries = _of_draws(samples, reference, config)
+    if "reconstruction_error" in config["metrics"]:
+        entries += _of_reconstructions(samples["reconstructions"], reference, config)
+    if "log_likelihood" in config["metrics"]:
+        entries += _of_likelihood(folder, samples, test, reference, config, device)
+    return entries
 
 
 def _flat(array: NDArray[Any]) -> Array:

@@ -24,4 +24,5 @@ def run(root: Path, config: Mapping[str, Any], dataset: str) -> None:
         DataError: the data cannot be had or written.
     """
     folder = layout.under(root, layout.prepared(dataset))
-    datasets.prepare({**config, "dataset": dataset}, folder, digests.provenance("prepare", config))
+    provenance = digests.provenance("prepare", config)
+    datasets.prepare({**config, "dataset": dataset}, folder, provenance, root)

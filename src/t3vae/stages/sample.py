@@ -46,18 +46,37 @@ def run(
     provenance = digests.provenance("sample", config, inputs, uses=[run_config])
     net = checkpoint.load_run(layout.under(root, layout.run_dir(experiment, model, seed)), device)
     tensors: dict[str, np.ndarray] = {}
-    aggregate = sampling.encode(net, data.array("train")[: options["aggregate"]], seed=seed)
+    train, test = data.array("train"), data.array("test")[: options["reconstructions"]]
+    pictures = train.dtype == np.uint8
+    known = {
+        split: np.array(data.array(f"{split}_labels"))
+        for split in ("train", "test")
+        if f"{split}_labels.npy" in data.manifest["arrays"]
+    }
+    rows = slice(options["aggregate"])
+    labels = known["train"][rows] if "train" in known else None
+    aggregate = sampling.encode(net, train[rows], seed=seed, labels=labels)
     tensors["latent/aggregate"] = _array(aggregate)
+    if labels is not None:
+        tensors["labels/aggregate"] = labels
     if "fitted" in config["latents"]:
-        law = sampling.set_from_encodings(net, aggregate, seed=seed, **options["fit"])
+        if net.conditional:
+            law = sampling.fit_latent(net, train[rows], seed=seed, labels=labels, **options["fit"])
+        else:
+            law = sampling.set_from_encodings(net, aggregate, seed=seed, **options["fit"])
         fitted = checkpoint.fitted_tensors(law)
         tensors |= {f"fitted/{name}": value for name, value in fitted.items()}
     for latent in config["latents"]:
-        points, draws = sampling.draw(net, options["draws"], latent, seed=seed)
+        if pictures:
+            points, draws, drawn = sampling.draw_pictures(net, options["draws"], latent, seed=seed)
+            if drawn is not None:
+                tensors[f"labels/{latent}"] = drawn.cpu().numpy()
+        else:
+            points, draws = sampling.draw(net, options["draws"], latent, seed=seed)
         tensors[f"latent/{latent}"] = _array(points)
         tensors[f"draws/{latent}"] = _array(draws)
-    test = data.array("test")[: options["reconstructions"]]
-    tensors["reconstructions"] = _array(sampling.reconstruct(net, test, seed=seed))
+    of_test = known["test"][: len(test)] if "test" in known else None
+    tensors["reconstructions"] = _array(sampling.reconstruct(net, test, seed=seed, labels=of_test))
     metadata = {"provenance": digests.canonical_json(provenance)}
     files.write_tensors(
         layout.under(root, layout.samples(experiment, model, seed)), tensors, metadata
@@ -65,5 +84,6 @@ def run(
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.cpu().float().numpy()
+    tensor = tensor.cpu()
+    array: np.ndarray = (tensor if tensor.dtype == torch.uint8 else tensor.float()).numpy()
     return array

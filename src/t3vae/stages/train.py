@@ -55,7 +55,14 @@ def run(
             config["latent_dim"],
             sigma=config["sigma"],
             network=config["network"],
+            classes=len(data.manifest.get("classes") or ()) or None,
         ).to(device)
+    labels = {}
+    if net.conditional:
+        labels = {
+            "labels": np.array(data.array("train_labels")),
+            "validation_labels": np.array(data.array("validation_labels")),
+        }
     key = digests.digest(provenance)
     folder = layout.under(root, layout.run_dir(experiment, model, seed))
 
@@ -80,6 +87,8 @@ def run(
         net,
         np.array(train),
         np.array(validation),
+        **labels,
+        flip=bool(data.manifest.get("flip", False)),
         seed=seed,
         path=layout.under(root, layout.scratch(key)),
         key=key,

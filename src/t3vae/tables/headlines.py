@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 import pandas as pd
 
-__all__ = ["HEADLINES", "SUMMARY", "Headline", "select", "summary"]
+__all__ = ["HEADLINES", "PICTURE_SUMMARY", "SUMMARY", "Headline", "select", "summary"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Headline:
         scale: ``linear``, ``log`` or ``symlog``.
         ideal: the value of a perfect model, or None.
         reference: metric whose mean (same group, no latent law) is the ideal value.
+        reconstructed: only of reconstructions, not of draws and not without a law.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Headline:
     scale: str = "linear"
     ideal: float | None = None
     reference: str | None = None
+    reconstructed: bool = False
 
 
 HEADLINES: tuple[Headline, ...] = (
@@ -106,6 +108,37 @@ HEADLINES: tuple[Headline, ...] = (
         None,
         "log_likelihood_true",
     ),
+    Headline(
+        "reconstruction_error",
+        "reconstruction_error",
+        ("all",),
+        "reconstruction error",
+        reconstructed=True,
+    ),
+    Headline("fid", "fid", ("all",), "FID"),
+    Headline("frechet", "frechet_distance_classifier", ("all",), "Fréchet (classifier)", "log"),
+    Headline("frechet_tail", "frechet_distance_classifier", ("tail",), "Fréchet, tail", "log"),
+    Headline("kid", "kid", ("all",), "KID", "symlog", 0.0),
+    Headline("precision", "precision", ("all",), "precision"),
+    Headline("recall", "recall", ("all",), "recall"),
+    Headline("density", "density", ("all",), "density"),
+    Headline("coverage", "coverage", ("all",), "coverage"),
+    Headline("class_f1", "class_f1", ("all",), "F1 of the class"),
+    Headline("class_mass_tail", "class_mass", ("tail",), "share, tail classes"),
+    Headline("active_units", "active_units", ("all",), "active latent units"),
+    Headline("latent_radius", "latent_radius", ("all",), "radius ratio", "log", 1.0),
+)
+
+#: The same for an experiment on pictures.
+PICTURE_SUMMARY: tuple[tuple[str, str, str], ...] = (
+    ("reconstruction_error", "reconstruction_error", "reconstruction"),
+    ("frechet_reconstruction", "frechet", "reconstruction"),
+    ("frechet_prior", "frechet", "prior"),
+    ("frechet_alternative", "frechet", "alternative"),
+    ("frechet_fitted", "frechet", "fitted"),
+    ("frechet_tail_fitted", "frechet_tail", "fitted"),
+    ("coverage_fitted", "coverage", "fitted"),
+    ("class_f1_prior", "class_f1", "prior"),
 )
 
 #: At most eight numbers a model that `dvc metrics show` prints: (key, headline, latent law).
@@ -131,6 +164,8 @@ def select(metrics: pd.DataFrame, headline: Headline) -> pd.DataFrame:
         headline: what to pick.
     """
     rows = metrics[metrics["metric"] == headline.metric]
+    if headline.reconstructed:
+        rows = rows[rows["latent"] == "reconstruction"]
     groups = list(dict.fromkeys(rows["group"]))
     for pattern in headline.groups:
         found = sorted((g for g in groups if fnmatchcase(g, pattern)), key=_order)
@@ -161,7 +196,8 @@ def summary(metrics: pd.DataFrame, model: str) -> dict[str, float]:
     """Return the headline numbers of one model, means over seeds; missing ones are left out."""
     by_name = {headline.name: headline for headline in HEADLINES}
     found: dict[str, float] = {}
-    for key, name, latent in SUMMARY:
+    pictures = (metrics["latent"] == "reconstruction").any()
+    for key, name, latent in PICTURE_SUMMARY if pictures else SUMMARY:
         rows = select(metrics, by_name[name])
         rows = rows[(rows["model"] == model) & (rows["latent"] == latent)]
         values = rows["mean"].dropna()

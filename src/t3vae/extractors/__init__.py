@@ -1,0 +1,72 @@
+"""Feature extractors: what metrics of pictures look at instead of pixels.
+
+An extractor turns pictures (uint8) into features, and the one that was trained on the data
+set's own classes also says which class it sees. Each is a module with a function
+``load(options, folder, device)``; modules are loaded by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from t3vae.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["REGISTRY", "Extracted", "Extractor", "MissingWeightsError", "load"]
+
+REGISTRY = {
+    "classifier": "t3vae.extractors.classifier:load",
+    "inception": "t3vae.extractors.inception:load",
+}
+
+
+class Extracted(NamedTuple):
+    """Features of pictures.
+
+    Attributes:
+        features: float32 [N, f].
+        predicted: class that the extractor sees, [N], or None where it knows no classes.
+    """
+
+    features: np.ndarray
+    predicted: np.ndarray | None
+
+
+class Extractor(Protocol):
+    """What :func:`load` returns."""
+
+    protocol: str
+    """What it is and how pictures are prepared for it."""
+
+    def extract(self, pictures: np.ndarray) -> Extracted:
+        """Return the features of pictures, uint8 [N, C, H, W]."""
+
+
+class MissingWeightsError(DataError):
+    """The published weights of an extractor are not on this machine."""
+
+
+def load(name: str, options: Mapping[str, Any], folder: Path, device: str = "cpu") -> Extractor:
+    """Return an extractor, ready for use.
+
+    Args:
+        name: a name of :data:`REGISTRY`.
+        options: its part of the resolved configuration.
+        folder: folder of the prepared data set.
+        device: where it computes.
+
+    Raises:
+        ConfigError: no such extractor.
+        MissingWeightsError: its weights are not here.
+        DataError: its weights are damaged.
+    """
+    if name not in REGISTRY:
+        raise ConfigError(f"features = {name!r}: must be one of {', '.join(REGISTRY)}.")
+    module, _, function = REGISTRY[name].partition(":")
+    found: Extractor = getattr(import_module(module), function)(options, folder, device)
+    return found

@@ -1,0 +1,89 @@
+"""What the latent space does: coordinates in use, and radii against those of a law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from t3vae.errors import MetricError
+from t3vae.metrics.reference import entry
+
+__all__ = ["ACTIVE_SHARE", "active_units", "radius_entries", "radius_ratio", "unit_entries"]
+
+ACTIVE_SHARE = 0.01
+"""Smallest share of a law's variance at which a coordinate counts as used."""
+
+
+def active_units(means: ArrayLike, variance: ArrayLike, share: float = ACTIVE_SHARE) -> int:
+    r"""Return the number of latent coordinates whose posterior mean follows the data.
+
+    Coordinate i is active where :math:`\mathrm{Var}_x\,E[z_i\mid x] > s\,v_i`, with the
+    variance v of the law that the regularizer pulls encodings to, so that models with other
+    latent scales are judged alike. Source: Burda et al. 2016 (with s = 0.01 and v = 1).
+
+    Args:
+        means: posterior means of data points, [N, m].
+        variance: variance of the law in each coordinate, [m].
+        share: s.
+
+    Raises:
+        MetricError: shapes that do not fit.
+
+    Example:
+        >>> active_units([[0.0, 1.0], [0.0, -1.0]], [1.0, 1.0])
+        1
+    """
+    array, scale = np.asarray(means, dtype=np.float64), np.asarray(variance, dtype=np.float64)
+    if array.ndim != 2 or scale.shape != array.shape[1:]:
+        raise MetricError(f"means of shape {array.shape} and variances of shape {scale.shape}.")
+    return int((array.var(0) > share * scale).sum())
+
+
+def radius_ratio(encodings: ArrayLike, draws: ArrayLike) -> float:
+    """Return the median norm of encodings over the median norm of draws of a law.
+
+    Args:
+        encodings: one encoding of each data point, [N, m].
+        draws: points of the law, [M, m].
+
+    Example:
+        >>> radius_ratio([[3.0, 4.0]], [[0.0, 10.0]])
+        0.5
+    """
+    return float(np.median(_norms(encodings)) / np.median(_norms(draws)))
+
+
+def _norms(points: ArrayLike) -> NDArray[np.float64]:
+    return np.sqrt(np.square(np.asarray(points, dtype=np.float64)).sum(1))
+
+
+def unit_entries(means: ArrayLike, law: ArrayLike) -> list[dict[str, Any]]:
+    """Entry ``active_units``; ``law`` holds draws [M, m] of the law encodings are pulled to."""
+    array = np.asarray(means, dtype=np.float64)
+    low, high = np.quantile(np.asarray(law, dtype=np.float64), [0.158655, 0.841345], axis=0)
+    value = active_units(array, np.square(0.5 * (high - low)))
+    protocol = (
+        f"variance of posterior means of {len(array)} test pictures above {ACTIVE_SHARE:g} of "
+        f"the squared scale of the law (half its central 68 %), of {array.shape[1]} coordinates"
+    )
+    return [entry("active_units", "all", float(value), len(array), protocol)]
+
+
+def radius_entries(
+    encodings: ArrayLike, draws: ArrayLike, groups: Mapping[str, NDArray[np.intp]]
+) -> list[dict[str, Any]]:
+    """Entries ``latent_radius``: median norm of encodings of a group over that of the law."""
+    norms, whole = _norms(encodings), float(np.median(_norms(draws)))
+    protocol = "median norm of training encodings over the median norm of draws of the law"
+    found = []
+    for group, rows in groups.items():
+        if not len(rows):
+            reason = f"no training picture in {group}"
+            found.append(entry("latent_radius", group, None, 0, protocol, reason=reason))
+            continue
+        ratio = float(np.median(norms[rows])) / whole if whole > 0 else float("nan")
+        found.append(entry("latent_radius", group, ratio, len(rows), protocol))
+    return found

@@ -1,0 +1,204 @@
+"""Precision, recall, density and coverage: overlap of the supports of two sets of features.
+
+Every set is described by balls around its points that reach to the k-th nearest neighbour.
+Distances are computed block by block, in float32 products and float64 sums of squares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from t3vae.errors import MetricError
+from t3vae.metrics.features import Features, unmeasured
+from t3vae.metrics.reference import entry, subsample
+
+__all__ = [
+    "Overlap",
+    "coverage_entries",
+    "density_entries",
+    "neighbour_radii",
+    "overlap",
+    "precision_entries",
+    "recall_entries",
+]
+
+Array = NDArray[np.float64]
+BLOCK = 1024
+
+
+class Overlap(NamedTuple):
+    """Four numbers of one pair of sets.
+
+    Attributes:
+        precision: share of generated points in some ball of the real points.
+        recall: share of real points in some ball of the generated points.
+        density: number of real balls that hold a generated point, over k; may exceed 1.
+        coverage: share of real balls that hold a generated point.
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def _squared(a: Array, b: Array) -> Array:
+    """Return squared distances [B, M] of a block to all points."""
+    gaps = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
+    return np.maximum(gaps, 0.0)
+
+
+def neighbour_radii(points: ArrayLike, k: int, block: int = BLOCK) -> Array:
+    """Return the squared distance of each point to its k-th nearest other point, [N].
+
+    Args:
+        points: [N, d] with N > k.
+        k: which neighbour.
+        block: rows whose distances are held at once.
+
+    Raises:
+        MetricError: no more than k points.
+
+    Example:
+        >>> neighbour_radii([[0.0], [1.0], [3.0]], 1)
+        array([1., 1., 4.])
+    """
+    array = np.asarray(points, dtype=np.float64)
+    if array.ndim != 2 or len(array) <= k or k < 1:
+        raise MetricError(f"points of shape {array.shape}: must be [N, d] with N > k = {k} >= 1.")
+    radii = np.empty(len(array))
+    for start in range(0, len(array), block):
+        rows = np.arange(start, min(start + block, len(array)))
+        gaps = _squared(array[rows], array)
+        gaps[np.arange(len(rows)), rows] = np.inf  # not its own neighbour
+        radii[rows] = np.partition(gaps, k - 1, axis=1)[:, k - 1]
+    return radii
+
+
+def overlap(
+    real: ArrayLike,
+    generated: ArrayLike,
+    k: int = 5,
+    *,
+    radii: tuple[Array, Array] | None = None,
+    block: int = BLOCK,
+) -> Overlap:
+    r"""Return precision, recall, density and coverage.
+
+    With balls :math:`B_k` to the k-th neighbour within the own set: precision
+    :math:`\frac1M\sum_j 1[y_j\in\cup_iB_k(x_i)]`, recall with the sets exchanged, density
+    :math:`\frac1{kM}\sum_{ij}1[y_j\in B_k(x_i)]`, coverage
+    :math:`\frac1N\sum_i1[\exists j:y_j\in B_k(x_i)]`. Sources: Kynkaanniemi et al. 2019
+    (precision, recall), Naeem et al. 2020 (density, coverage).
+
+    Args:
+        real: features of real pictures ``[N, d]``.
+        generated: features of generated pictures ``[M, d]``.
+        k: which neighbour bounds a ball.
+        radii: :func:`neighbour_radii` of both, where they are known.
+        block: rows of ``generated`` whose distances are held at once.
+
+    Raises:
+        MetricError: a set has no more than k points, or other numbers of features.
+
+    Example:
+        >>> x = np.linspace(0.0, 1.0, 20)[:, None]
+        >>> overlap(x, x, k=3)[:2]
+        (1.0, 1.0)
+    """
+    x, y = (np.asarray(points, dtype=np.float64) for points in (real, generated))
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise MetricError(f"features of shapes {x.shape} and {y.shape}; both must be [N, d].")
+    real_radii, own_radii = radii or (neighbour_radii(x, k, block), neighbour_radii(y, k, block))
+    inside, hits = 0, 0
+    covered, recalled = np.zeros(len(x), dtype=bool), np.zeros(len(x), dtype=bool)
+    for start in range(0, len(y), block):
+        gaps = _squared(y[start : start + block], x)
+        within = gaps <= real_radii
+        inside += int(within.any(1).sum())
+        hits += int(within.sum())
+        covered |= within.any(0)
+        recalled |= (gaps <= own_radii[start : start + block, None]).any(0)
+    return Overlap(
+        inside / len(y), float(recalled.mean()), hits / (k * len(y)), float(covered.mean())
+    )
+
+
+def precision_entries(
+    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Entries ``precision``."""
+    return _entries("precision", sample, reference, options)
+
+
+def recall_entries(
+    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Entries ``recall``."""
+    return _entries("recall", sample, reference, options)
+
+
+def density_entries(
+    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Entries ``density``."""
+    return _entries("density", sample, reference, options)
+
+
+def coverage_entries(
+    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Entries ``coverage``."""
+    return _entries("coverage", sample, reference, options)
+
+
+def _entries(
+    name: str, sample: Features, reference: Features, options: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the entries of one of the four; the pair is compared once for all four."""
+    k, most = options["neighbours"], options["points"]
+    found = []
+    for group in reference.shared_groups(sample):
+        ours, theirs = _points(sample, group, most), _points(reference, group, most)
+        if min(len(ours), len(theirs)) <= k:
+            found.append(unmeasured(name, group, len(ours), k + 1, sample, reference))
+            continue
+        both = _overlap(sample, reference, group, k, most)
+        protocol = f"{sample.protocol(reference, group)}; balls to neighbour {k}"
+        if len(ours) < len(sample.rows(group)) or len(theirs) < len(reference.rows(group)):
+            protocol += f"; at most {most} of each"
+        found.append(entry(name, group, getattr(both, name), len(ours), protocol))
+    return found
+
+
+def _overlap(sample: Features, reference: Features, group: str, k: int, most: int) -> Overlap:
+    """Return all four numbers of a group, computed once for both sets."""
+
+    def make() -> Overlap:
+        ours, theirs = _points(sample, group, most), _points(reference, group, most)
+        radii = _radii(reference, group, k, most), neighbour_radii(ours, k)
+        return overlap(theirs, ours, k, radii=radii)
+
+    return sample.keep(("overlap", group, k, most, id(reference)), make)
+
+
+def _points(features: Features, group: str, most: int) -> Array:
+    """Return the points of a group; of a larger one always the same subset."""
+
+    def make() -> Array:
+        rows = features.rows(group)
+        if len(rows) > most:
+            rows = subsample(rows, most, np.random.default_rng(len(rows)))
+        return rows.astype(np.float64)
+
+    return features.keep(("points", group, most), make)
+
+
+def _radii(features: Features, group: str, k: int, most: int) -> Array:
+    return features.keep(
+        ("radii", group, k, most), lambda: neighbour_radii(_points(features, group, most), k)
+    )

@@ -1,0 +1,258 @@
+r"""What the conditional models share: labels in the encoder, a prior location for each class.
+
+The label enters the encoder as an embedding beside its features; the decoder sees z alone.
+Each class has a learnt prior location mu_y. A latent law without a label is the mixture of
+the laws of all classes with equal weights, which gives class-balanced draws however rare a
+class is in training. The law ``fitted`` is one t law for each class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+from t3vae.distributions import MultivariateT, TMixture
+from t3vae.errors import ConfigError
+from t3vae.models.base import LATENT_LAWS, Loss, Model
+from t3vae.models.two_level import feature_width
+
+__all__ = ["ClassMixture", "ConditionalModel"]
+
+
+class ClassMixture(Distribution):
+    """The mixture of the laws of all classes, with equal weights.
+
+    Args:
+        component: from labels [...] to the laws of their classes, batch shape [...].
+        labels: all labels, [K].
+        dim: event dimension m.
+
+    Example:
+        >>> from t3vae.distributions import DiagonalGaussian
+        >>> centres = torch.tensor([[-3.0], [3.0]])
+        >>> law = ClassMixture(lambda y: DiagonalGaussian(centres[y], 1.0), torch.arange(2), 1)
+        >>> law.sample((5,)).shape, law.log_prob(torch.zeros(5, 1)).shape
+        (torch.Size([5, 1]), torch.Size([5]))
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real_vector
+    has_rsample = False
+
+    def __init__(
+        self, component: Callable[[Tensor], Distribution], labels: Tensor, dim: int
+    ) -> None:
+        self.component, self.labels = component, labels
+        super().__init__(torch.Size(), torch.Size((dim,)), validate_args=False)
+
+    def sample_labels(self, shape: Any) -> Tensor:
+        """Draw labels, each class as likely as any other."""
+        index = torch.randint(len(self.labels), torch.Size(shape), device=self.labels.device)
+        return self.labels[index]
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw [*sample_shape, m]."""
+        with torch.no_grad():
+            drawn: Tensor = self.component(self.sample_labels(sample_shape)).sample()
+        return drawn
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density at value [..., m]."""
+        terms = self.component(self.labels).log_prob(value.unsqueeze(-2))
+        return torch.logsumexp(terms, -1) - math.log(len(self.labels))
+
+
+class ConditionalModel(Model):
+    """Base of the conditional models.
+
+    Args:
+        data_dim, latent_dim, sigma, beta, network, encoder, decoder: see :class:`Model`; the
+            encoder gives features and says how many by its attribute ``width``.
+        classes: number of classes K; labels are 0, ..., K - 1.
+
+    Raises:
+        ConfigError: the number of classes is missing or not positive.
+    """
+
+    conditional = True
+
+    def __init__(
+        self, data_dim: Any, latent_dim: int, *, classes: int | None = None, **parts: Any
+    ) -> None:
+        super().__init__(data_dim, latent_dim, **parts)
+        if classes is None or int(classes) < 1:
+            raise ConfigError(f"classes = {classes}: must be the number of classes of the data.")
+        self.classes = int(classes)
+        self.label = nn.Embedding(self.classes, latent_dim)
+        self.head = nn.Linear(feature_width(self.encoder) + latent_dim, 2 * latent_dim)
+        self.centres = nn.Embedding(self.classes, latent_dim)
+        nn.init.zeros_(self.centres.weight)
+
+    @property
+    def encoder_width(self) -> int | None:
+        """None: the last layer sees the label too and is the model's."""
+        return None
+
+    def _labels(self, y: Tensor | None) -> Tensor:
+        if y is None:
+            raise ConfigError(f"{type(self).__name__} needs the labels y [B] of its data.")
+        return y.to(self.centres.weight.device, torch.int64)
+
+    def _heads(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        features = torch.cat([self.encoder(x), self.label(self._labels(y))], 1)
+        mu, logvar = self.head(features).chunk(2, 1)
+        return mu, logvar
+
+    # -- laws ------------------------------------------------------------------------
+
+    def _class_prior(self, centre: Tensor) -> Distribution:
+        """Return p(z | y) for locations mu_y [..., m]."""
+        raise NotImplementedError
+
+    def _class_alternative(self, centre: Tensor) -> Distribution:
+        """Return the law that the regularizer pulls encodings of a class to."""
+        return self._class_prior(centre)
+
+    @property
+    def has_alternative(self) -> bool:
+        """Whether the alternative law is another than the prior."""
+        return type(self)._class_alternative is not ConditionalModel._class_alternative
+
+    def class_law(self, name: str, y: Tensor) -> Distribution:
+        """Return the latent law ``name`` of the classes ``y`` [...]; batch shape [...].
+
+        Raises:
+            ConfigError: the name is unknown, or no law was fitted.
+        """
+        y = self._labels(y)
+        if name == "fitted":
+            law = super().latent_law(name)
+            assert isinstance(law, TMixture)
+            return MultivariateT(law.loc[y], law.scale[y], law.nu[y])
+        if name not in LATENT_LAWS:
+            raise ConfigError(f"latent = {name!r}: must be one of {', '.join(LATENT_LAWS)}.")
+        centre = self.centres(y)
+        return self._class_prior(centre) if name == "prior" else self._class_alternative(centre)
+
+    def latent_law(self, name: str) -> ClassMixture:
+        """Return a latent law without a label: the classes' laws with equal weights."""
+        labels = torch.arange(self.classes, device=self.centres.weight.device)
+        self.class_law(name, labels[:1])  # unknown names are refused here
+        return ClassMixture(lambda y: self.class_law(name, y), labels, self.latent_dim)
+
+    def prior(self) -> ClassMixture:
+        """The mixture of the classes' priors, with equal weights."""
+        return self.latent_law("prior")
+
+    def alternative(self) -> ClassMixture:
+        """The mixture of the laws that the regularizer pulls the classes to."""
+        return self.latent_law("alternative")
+
+    def set_fitted(self, law: TMixture) -> None:
+        """Use ``law``, one component for each class in their order, as the law ``fitted``.
+
+        Raises:
+            ConfigError: the number of components is not that of the classes.
+        """
+        if len(law.nu) != self.classes:
+            raise ConfigError(
+                f"fitted law with {len(law.nu)} components: needs one for each of the "
+                f"{self.classes} classes; fit it with fit_latent(x, labels)."
+            )
+        super().set_fitted(law)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Distribution:
+        """Return q(z | x, y) for ``x`` [B, *data_shape] and labels ``y`` [B]."""
+        raise NotImplementedError
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Distribution:
+        """Return p(x | z, y) for ``z`` [B, m] and labels ``y`` [B]."""
+        return super().decode(z)
+
+    def loss(self, x: Tensor, y: Tensor | None = None) -> Loss:
+        """Return the batch means of the objective for ``x`` and labels ``y`` [B]."""
+        raise NotImplementedError
+
+    # -- use -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, latent: str = "prior", *, mean: bool = False, y: Tensor | int | None = None
+    ) -> Tensor:
+        """Return ``n`` new data points; of class ``y`` (a label or [n]), else of all alike."""
+        return self.sample_labelled(n, latent, mean=mean, y=y)[2]
+
+    @torch.no_grad()
+    def sample_pairs(
+        self, n: int, latent: str = "prior", *, mean: bool = False, block: int = 65536
+    ) -> tuple[Tensor, Tensor]:
+        """Return latent points [n, m] and the data points decoded from them."""
+        return self.sample_labelled(n, latent, mean=mean, block=block)[1:]
+
+    @torch.no_grad()
+    def sample_labelled(
+        self,
+        n: int,
+        latent: str = "prior",
+        *,
+        mean: bool = False,
+        block: int = 65536,
+        y: Tensor | int | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return labels [n], latent points [n, m] and the data points decoded from them."""
+        device = self.centres.weight.device
+        labels = (
+            self.latent_law(latent).sample_labels((n,))
+            if y is None
+            else torch.as_tensor(y, device=device).expand(n)
+        )
+        latents, points = [], []
+        for part in labels.split(block):
+            z = self.class_law(latent, part).sample()
+            x = self.decoder_mean(z) if mean else self.decode(z, part).sample()
+            latents.append(z)
+            points.append(x.view(-1, *self.data_shape))
+        return labels, torch.cat(latents), torch.cat(points)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the decoder's location at one latent draw a point, [B, *data_shape]."""
+        return self.decoder_mean(self.encode(x, y).sample()).view(-1, *self.data_shape)
+
+    @torch.no_grad()
+    def log_weights(
+        self,
+        x: Tensor,
+        samples: int,
+        laws: Mapping[str, Distribution],
+        *,
+        block: int = 131072,
+        y: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return log p(x, z | y) - log q(z | x, y) for z ~ q(z | x, y), [samples, B] a law.
+
+        Args:
+            x: data, [B, *data_shape].
+            samples: importance samples for each point.
+            laws: laws of z given each point's label, by name; see :meth:`class_law`.
+            block: largest number of decoder evaluations at once.
+            y: labels, [B].
+        """
+        y = self._labels(y)
+        flat, posterior = x.flatten(1), self.encode(x, y)
+        result: dict[str, list[Tensor]] = {name: [] for name in laws}
+        step = max(1, block // len(x))
+        for start in range(0, samples, step):
+            count = min(step, samples - start)
+            z = posterior.sample(torch.Size((count,)))
+            decoded = self.decode(z.view(-1, self.latent_dim), y.repeat(count))
+            target = flat.expand(count, -1, -1).reshape(-1, self.data_dim)
+            shared = decoded.log_prob(target).view(count, -1) - posterior.log_prob(z)
+            for name, law in laws.items():
+                result[name].append(shared + law.log_prob(z))
+        return {name: torch.cat(parts) for name, parts in result.items()}

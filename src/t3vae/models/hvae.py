@@ -1,0 +1,91 @@
+"""The two-level Gaussian VAE, the control of the two-level t model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t3vae.distributions import DiagonalGaussian
+from t3vae.models.base import Loss, check_above
+from t3vae.models.matched import matched
+from t3vae.models.two_level import Chain, TwoLevel
+from t3vae.objectives import gaussian_kl_2x
+
+__all__ = ["HVAE"]
+
+
+class HVAE(TwoLevel):
+    r"""Two-level Gaussian VAE (Kim et al. 2024 use it as their hierarchical baseline).
+
+    .. math:: \|x-\hat x\|^2/\sigma^2 + \beta\big[2\,\mathrm{KL}(N(\mu_1,\Sigma_1)\|N(0,k^2I))
+              + 2\,\mathrm{KL}(N(\mu_2,\Sigma_2)\|N(\mu_\theta(z_1),k^2I))\big]
+
+    Args:
+        data_dim, latent_dim, latent_dim_2, sigma, network, encoder, decoder: see
+            :class:`TwoLevel`.
+        beta: weight of the regularizer, or ``"matched"`` for v*(nu, n, sigma) with all latent
+            dimensions together.
+        prior_scale: scale k of both priors, or ``"matched"`` for sqrt(v*).
+        nu: degrees of freedom of the two-level t model that is matched.
+
+    Raises:
+        ConfigError: something is matched and nu is missing.
+
+    Example:
+        >>> HVAE(4, 2).sample(3).shape
+        torch.Size([3, 4])
+    """
+
+    def __init__(
+        self,
+        data_dim: Any,
+        latent_dim: int,
+        *,
+        sigma: float = 1.0,
+        beta: float | str = 1.0,
+        prior_scale: float | str = 1.0,
+        nu: float | None = None,
+        latent_dim_2: int | None = None,
+        **parts: Any,
+    ) -> None:
+        total = latent_dim + (latent_dim if latent_dim_2 is None else latent_dim_2)
+        self._matched = matched(
+            beta, prior_scale, nu, data_dim=data_dim, latent_dim=total, sigma=sigma
+        )
+        super().__init__(
+            data_dim,
+            latent_dim,
+            latent_dim_2=latent_dim_2,
+            sigma=sigma,
+            beta=self._matched.beta,
+            **parts,
+        )
+        scale = self._matched.prior_scale
+        self.prior_scale = check_above("prior_scale", scale, 0.0, "it is the scale of the prior")
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Parameters of the family, as they stand in ``params.yaml``."""
+        return {**self._matched.given, "latent_dim_2": self.dims[1]}
+
+    def prior(self) -> Chain:
+        """N(0, k^2 I), then N(mu_theta(z1), k^2 I)."""
+        return Chain(
+            DiagonalGaussian(self._upper_zeros(), self.prior_scale),
+            lambda z1: DiagonalGaussian(self.prior_location(z1), self.prior_scale),
+            self.dims,
+        )
+
+    def _upper_law(self, mu: Tensor, logvar: Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian(mu, torch.exp(0.5 * logvar))
+
+    def _lower_law(self, mu: Tensor, logvar: Tensor, *_: Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian(mu, torch.exp(0.5 * logvar))
+
+    def loss(self, x: Tensor) -> Loss:
+        """Return the doubled negative ELBO without the decoder's normaliser."""
+        e = self._encode_and_draw(x)
+        upper = gaussian_kl_2x(e.mu1, e.logvar1, self.prior_scale)
+        lower = gaussian_kl_2x(e.mu2 - e.prior_mu2, e.logvar2, self.prior_scale)
+        return self._assemble(self._reconstruction(x, e), upper + lower)

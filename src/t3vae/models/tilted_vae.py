@@ -1,0 +1,74 @@
+"""Tilted VAE: a Gaussian prior tilted towards large norms, a unit-covariance encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from t3vae.distributions import DiagonalGaussian
+from t3vae.errors import ConfigError
+from t3vae.models.base import Loss, Model
+from t3vae.objectives import gaussian_kl_2x
+from t3vae.tilted import TiltedGaussian, tilted_regularizer_2x
+
+__all__ = ["TiltedVAE"]
+
+
+class TiltedVAE(Model):
+    r"""Tilted VAE (Floto et al. 2023).
+
+    .. math:: p(z) \propto e^{\tau\|z\|} N(z; 0, I),\quad q_\phi(z|x) = N(\mu(x), I),\quad
+              \|x-\hat x\|^2/\sigma^2 + \beta (\|\mu\|-\mu^*)^2
+
+    where :math:`\mu^*` is the norm that minimises the divergence to the prior; the constant
+    minimum is left out. Draws from the prior are exact.
+
+    Args:
+        data_dim, latent_dim, sigma, beta, network, encoder, decoder: see :class:`Model`; the
+            encoder gives m numbers.
+        tilt: tau, at least 0.
+
+    Raises:
+        ConfigError: the tilt is negative or not finite.
+
+    Example:
+        >>> model = TiltedVAE(4, 2, tilt=3.0)
+        >>> model.sample(5).shape
+        torch.Size([5, 4])
+    """
+
+    def __init__(self, data_dim: Any, latent_dim: int, *, tilt: float, **parts: Any) -> None:
+        super().__init__(data_dim, latent_dim, **parts)
+        self.tilt = float(tilt)
+        if not 0 <= self.tilt < 1e6:
+            raise ConfigError(f"tilt = {tilt}: must be a finite number, 0 or more.")
+
+    @property
+    def encoder_width(self) -> int | None:
+        """Only a mean: m."""
+        return self.latent_dim
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Parameters of the family, as they stand in ``params.yaml``."""
+        return {"tilt": self.tilt, "beta": self.beta}
+
+    def prior(self) -> Distribution:
+        """The tilted Gaussian."""
+        return TiltedGaussian(self.tilt, self.latent_dim)
+
+    def encode(self, x: Tensor) -> DiagonalGaussian:
+        """Return q(z | x), a normal law with unit covariance."""
+        return DiagonalGaussian(self.encoder(x), 1.0)
+
+    def loss(self, x: Tensor) -> Loss:
+        """Return the objective with one z a point."""
+        mu = self.encoder(x)
+        z = mu + torch.randn_like(mu)
+        if self.tilt == 0:  # the norm has no gradient at 0, and the plain form needs none
+            regularizer = gaussian_kl_2x(mu, torch.zeros_like(mu))
+        else:
+            regularizer = tilted_regularizer_2x(mu, self.tilt)
+        return self._assemble(self._squared_error(x, self.decoder(z)), regularizer)

@@ -1,0 +1,183 @@
+"""Tables, figures and report of an experiment on pictures, from made-up results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fake_pictures as fake
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from t3vae import files, layout
+from t3vae.errors import DataError
+from t3vae.figures import REGISTRY, caption
+from t3vae.figures.provenance import read_provenance
+from t3vae.metrics.summary import paired
+from t3vae.report.page import build
+from t3vae.stages import collect, figure
+from t3vae.tables.files import read_table
+from t3vae.tables.pictures import decode, encode, picks
+
+CASES = [("classes", name) for name in fake.FIGURES] + [("faces", name) for name in fake.FACES]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for experiment in ("faces", "classes"):  # one data set after the other
+        faces = experiment == "faces"
+        config = fake.collect_config(faces)
+        fake.write(folder, experiment, config, faces)
+        collect.run(folder, config, experiment)
+        for name in config["figures"]:
+            figure.run(folder, figure_config(name, config["models"]), experiment, name)
+    return folder
+
+
+def figure_config(name: str, models: list[str]) -> dict:
+    return {"name": name, "models": models, "palette": {}, "style": {}}
+
+
+def table(root: Path, experiment: str, name: str):
+    return read_table(layout.under(root, layout.table(experiment, name)))
+
+
+# --- tables -------------------------------------------------------------------------------
+
+
+def test_pictures_survive_the_table():
+    x = np.random.default_rng(0).integers(0, 256, (3, 9, 7)).astype(np.uint8)
+    np.testing.assert_array_equal(decode(encode(x), x.shape), x)
+    with pytest.raises(DataError, match="Collect again"):
+        decode(encode(x)[:40], x.shape)
+    with pytest.raises(DataError, match="Collect again"):
+        decode(encode(x), (3, 9, 8))
+
+
+def test_smooth_pictures_take_little_room():
+    ramp = np.broadcast_to(np.arange(0, 128, 2, dtype=np.uint8), (3, 64, 64))
+    assert len(encode(np.array(ramp))) < 200
+
+
+def test_picks_take_every_class_in_turn():
+    assert picks(np.array([4, 5, 6, 7, 8]), np.array([1, 1, 1, 0, 0]), 4) == [7, 4, 8, 5]
+    assert picks(np.array([4, 5]), None, 9) == [4, 5]
+
+
+def test_all_models_reconstruct_the_same_test_pictures(root):
+    found = table(root, "classes", "reconstructions.csv").fillna({"model": ""})
+    test = files.read_npy(layout.under(root, layout.prepared("toy", "test.npy")))
+    labels = files.read_npy(layout.under(root, layout.prepared("toy", "test_labels.npy")))
+    rows = {m: list(part["row"]) for m, part in found.groupby("model")}
+    assert set(rows) == {"", *fake.MODELS} and len({tuple(r) for r in rows.values()}) == 1
+    for row in found[found["model"] == ""].itertuples():
+        shape = (row.channels, row.height, row.width)
+        np.testing.assert_array_equal(decode(row.pixels, shape), test[row.row])
+        assert labels[row.row] in fake.GROUPS[row.group]
+    samples = files.read_tensors(layout.under(root, layout.samples("classes", "vae", 0)))
+    first = found[found["model"] == "vae"].iloc[0]
+    np.testing.assert_array_equal(
+        decode(first["pixels"], (1, 8, 8)), samples["reconstructions"][first["row"]]
+    )
+
+
+def test_samples_come_from_the_models_own_law_and_the_fitted_one(root):
+    found = table(root, "classes", "samples.csv")
+    laws = {m: list(dict.fromkeys(part["latent"])) for m, part in found.groupby("model")}
+    assert laws["vae"] == ["prior", "fitted"] and laws["t3vae_nu10"] == ["alternative", "fitted"]
+    assert "tail" not in set(found["group"])  # no draw was seen there
+
+
+def test_single_classes_have_a_table_of_their_own(root):
+    shared, each = (table(root, "classes", name) for name in ("metrics.csv", "per_class.csv"))
+    assert not shared["group"].str.startswith("class:").any()
+    assert {"all", "head", "tail"} <= set(shared["group"])
+    assert set(each["group"]) == {f"class:{k}" for k in range(6)}
+    assert dict(zip(each["group"], each["frequency"], strict=True))["class:4"] == 12
+    faces = table(root, "faces", "attributes.csv")
+    shares = dict(zip(faces["name"], faces["frequency"], strict=True))
+    assert shares["Young"] + shares["not_Young"] == pytest.approx(1, abs=1e-5)
+
+
+def test_differences_to_both_controls(root):
+    found = table(root, "classes", "paired.csv")
+    controls = found.groupby("model")["control"].agg(set).to_dict()
+    assert controls["t3vae_nu10"] == {"beta_vae_matched", "beta_vae_matched_scaled"}
+    assert controls["beta_vae_matched"] == {"vae"} and "vae" not in controls
+    own = found[(found["model"] == "t3vae_nu10") & (found["control"] == "beta_vae_matched")]
+    # the control has no law of its own, and stands there with its prior
+    assert "alternative" in set(own["latent"])
+
+
+def test_pairs_by_hand():
+    entries = [
+        {"model": m, "seed": s, "name": "fid", "latent": "prior", "group": "all", "value": v + s}
+        for m, v in (("a", 1.0), ("b", 3.0), ("c", 7.0))
+        for s in (0, 1)
+    ]
+    found = paired(entries, "a", controls={"c": ["b", "a"]})
+    gaps = {(row["model"], row["control"]): row["difference"] for row in found}
+    assert gaps == {("b", "a"): 2.0, ("c", "b"): 4.0, ("c", "a"): 6.0}
+    assert paired(entries, None) == []
+
+
+def test_headlines_of_pictures(root):
+    found = files.read_json(layout.under(root, layout.headline("classes", "c_t3vae_nu10")))
+    assert {"reconstruction_error", "frechet_fitted", "class_f1_prior"} <= set(found)
+    assert len(found) <= 8
+
+
+# --- figures ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("experiment", "name"), CASES)
+def test_figures_are_drawn_with_provenance_and_caption(root, experiment, name):
+    path = layout.under(root, layout.figure(experiment, name, "png"))
+    assert path.stat().st_size > 2000 and read_provenance(path)["inputs"]
+    assert len(caption(name)) > 40
+
+
+@pytest.mark.parametrize("name", ["samples", "per_class"])
+def test_figures_are_the_same_bytes_again(root, tmp_path, name):
+    path = layout.under(root, layout.figure("classes", name, "png"))
+    before = path.read_bytes()
+    figure.run(root, figure_config(name, fake.MODELS), "classes", name)
+    assert path.read_bytes() == before
+
+
+def test_grids_show_each_picture_once(root):
+    from importlib import import_module
+
+    from t3vae.figures.style import Style
+
+    style = Style(models=tuple(fake.MODELS))
+    for name in ("samples", "reconstructions"):
+        rows = table(root, "classes", f"{name}.csv")
+        module, _, function = REGISTRY[name].partition(":")
+        with style.applied():
+            drawn: Figure = getattr(import_module(module), function)({f"{name}.csv": rows}, style)
+        shown = [axes for axes in drawn.axes if axes.images]
+        assert len(shown) == len(rows)
+        for axes in shown:
+            box = axes.get_position()
+            assert 0 <= box.x0 < box.x1 <= 1 and 0 <= box.y0 < box.y1 <= 1
+        width = drawn.get_size_inches()[0] * 25.4
+        assert width <= style.page_width_mm + 1e-6
+
+
+def test_report_shows_pictures_and_both_controls(root):
+    experiments = {
+        name: {
+            "dataset": "toy",
+            "models": {m: {"family": "vae"} for m in fake.collect_config(faces)["models"]},
+            "seeds": fake.SEEDS,
+            "figures": fake.collect_config(faces)["figures"],
+            "metrics": [],
+        }
+        for name, faces in (("classes", False), ("faces", True))
+    }
+    page = build(root, {"suite": "demo", "experiments": experiments})
+    assert page.count("data:image/png;base64,") == len(CASES)
+    assert "β-VAE matched, scaled" in page and "Fréchet (classifier)" in page
+    assert "the model is not conditional" in page
