@@ -323,8 +323,9 @@ def test_configurations_of_another_version(data, verb, new) -> None:
         inner = inner[part]
     if new == "gone":
         assume(isinstance(inner, dict))
-        free = ("models", "experiments", "families", "palette")
-        assume(not (parents and parents[-1] in free))
+        free = ("models", "experiments", "families", "palette", "extractors")
+        optional = ("pictures", "controls", "extractors")
+        assume(key not in optional and not (parents and parents[-1] in free))
         del inner[key]
     elif new == "odd":
         inner[key] = {"oops": [None]}
