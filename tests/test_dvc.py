@@ -304,6 +304,9 @@ def test_every_stage_refuses_results_without_records(unrecorded):
         text = refused(unrecorded, "--force", "--single-item", stage)
         assert f"dvc checkout {RECORDS}" in text and "Snakemake has no record of" in text
         assert len(text.splitlines()) < 12 and "Traceback" not in text
+    assert f"dvc checkout {RECORDS}" in refused(unrecorded)  # as a user would, nothing changed
+    run(unrecorded, "dvc", "checkout", RECORDS)
+    assert nothing_to_do(unrecorded)
 
 
 def test_the_check_after_the_jobs_would_refuse_them_too(unrecorded):
@@ -311,12 +314,6 @@ def test_the_check_after_the_jobs_would_refuse_them_too(unrecorded):
     text = run(unrecorded, *command, status=1, **src())
     assert f"dvc checkout {RECORDS}" in text and "8 unrecorded" in text
     assert len([line for line in text.splitlines() if line.startswith("unrecorded")]) == 4
-
-
-def test_without_records_and_with_the_same_parameters(unrecorded):
-    assert f"dvc checkout {RECORDS}" in refused(unrecorded)
-    run(unrecorded, "dvc", "checkout", RECORDS)
-    assert nothing_to_do(unrecorded)
 
 
 def test_without_records_and_with_another_nu(unrecorded):

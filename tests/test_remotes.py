@@ -60,10 +60,11 @@ def travels(origin: Path, configure: Callable[[Path], None], **more: str) -> Pat
     configure(origin)
     commit(origin, "remote")
     assert "files pushed" in run(origin, "dvc", "push", **more)
-    assert "in sync" in run(origin, "dvc", "status", "--cloud", **more)
     copy = clone(origin, origin.parent / "elsewhere/clone")
     assert not (copy / "data").exists()
-    configure(copy)
+    local = origin / ".dvc/config.local"
+    if local.exists():  # what everyone types again in a clone
+        shutil.copy(local, copy / ".dvc/config.local")
     run(copy, "dvc", "pull", "--quiet", **more)
     assert nothing_to_do(copy)
     assert (copy / "results/report.html").read_bytes() == (
@@ -100,7 +101,7 @@ def committed(folder: Path) -> str:
 def test_folder(origin):
     def configure(folder: Path) -> None:
         store = str(origin.parent / "store")
-        run(folder, "dvc", "remote", "add", "--force", "--default", "store", store)
+        run(folder, "dvc", "remote", "add", "--default", "store", store)
 
     copy = travels(origin, configure)
     assert (origin.parent / "store/files/md5").is_dir()
@@ -170,13 +171,12 @@ def test_ssh(origin, ssh):
     place = f"ssh://127.0.0.1:{port}{origin.parent}/store"
 
     def configure(folder: Path) -> None:
-        run(folder, "dvc", "remote", "add", "--force", "--default", "box", place)
+        run(folder, "dvc", "remote", "add", "--default", "box", place)
         for name, value in (("user", getpass.getuser()), ("keyfile", str(key))):
             run(folder, "dvc", "remote", "modify", "--local", "box", name, value)
 
     copy = travels(origin, configure, **overlay())
     assert (origin.parent / "store/files/md5").is_dir()
-    assert "keyfile" in (copy / ".dvc/config.local").read_text()
     assert place in committed(copy) and "keyfile" not in committed(copy)
 
 
@@ -217,10 +217,9 @@ def test_s3(origin, s3):
     secrets = (("endpointurl", s3), ("access_key_id", "test"), ("secret_access_key", SECRET))
 
     def configure(folder: Path) -> None:
-        run(folder, "dvc", "remote", "add", "--force", "--default", "cloud", "s3://bucket/store")
+        run(folder, "dvc", "remote", "add", "--default", "cloud", "s3://bucket/store")
         for name, value in secrets:
             run(folder, "dvc", "remote", "modify", "--local", "cloud", name, value)
 
     copy = travels(origin, configure, **overlay(AWS_DEFAULT_REGION="us-east-1"))
-    assert SECRET in (copy / ".dvc/config.local").read_text()
     assert "s3://bucket/store" in committed(copy) and SECRET not in committed(copy)

@@ -187,7 +187,7 @@ def workflows(cluster, tmp_path_factory) -> Iterator[Mapping[str, Workflow]]:
             "generic",
             *("--seconds-between-status-checks", "1"),
             *("--default-resources", "partition=short", "gpu=0"),
-            *("--set-resources", "train:gpu=1", "train:runtime=1"),
+            *("--set-resources", "train:gpu=1", "train:runtime=30 * attempt - 29"),
             *("--", "train_all"),
         )
         cancel(started["cancelled"])
@@ -433,4 +433,4 @@ def test_training_beyond_the_time_limit(workflows):
     assert_went_on(workflow)
     tries = [job for name, job in workflow.jobs().items() if "train" in name]
     assert {job["TresPerJob"] for job in tries} == {"gres:gpu:1"}
-    assert {job["TimeLimit"] for job in tries} == {"00:01:00"}
+    assert {job["TimeLimit"] for job in tries} == {"00:31:00"}  # the second try had more
