@@ -83,6 +83,7 @@ def run(folder: Path, *command: str, status: int | None = 0, **more: str) -> str
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        timeout=900,  # only a command that waits for ever reaches it
     )
     good = done.returncode != 0 if status is None else done.returncode == status
     assert good, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"

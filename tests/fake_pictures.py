@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from t3vae import files, layout
+from t3vae.digests import digest
 
 MODELS = ["vae", "beta_vae_matched", "beta_vae_matched_scaled", "t3vae_nu10", "c_t3vae_nu10"]
 LATENTS = ["prior", "alternative", "fitted"]
@@ -84,7 +86,12 @@ def write(root: Path, experiment: str, config: dict[str, Any], faces: bool = Fal
         prepared["test_labels"] = labels
     for name, array in prepared.items():
         files.write_npy(layout.under(root, layout.prepared("toy", f"{name}.npy")), array)
-    files.write_json(layout.under(root, layout.manifest("toy")), manifest(faces))
+    described = manifest(faces)
+    described["provenance"] = {"config": digest(described["config"])}
+    for name, array in prepared.items():
+        whole = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+        described["arrays"][f"{name}.npy"] = {"sha256": whole}
+    files.write_json(layout.under(root, layout.manifest("toy")), described)
     for number, model in enumerate(config["models"]):
         for seed in config["seeds"]:
             run = (experiment, model, seed)

@@ -19,6 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ETC = Path("/etc/slurm")
+PIDS = Path(
+    "/run/t3vae-slurm"
+)  # outside the folder of a test, which may be gone before the daemons
 OURS = "# loopback cluster of the tests of t3vae, in "
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol", "scancel")
 NODES = ("first", "second", "third", "fourth")
@@ -33,9 +36,9 @@ SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=cred_expire=30
 CryptoType=crypto/munge
-SlurmctldPidFile={folder}/slurmctld.pid
+SlurmctldPidFile={pids}/slurmctld.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmdPidFile={pids}/slurmd-%n.pid
 SlurmdLogFile={folder}/slurmd-%n.log
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -113,16 +116,17 @@ def loopback_slurm(folder: Path) -> Iterator[Path]:
     """Run a cluster whose files lie in a folder."""
     with open("/run/lock/t3vae-slurm", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time on a machine
-        _stop_leftovers()
+        _stop()  # what a test left that was killed
         with _munge():
             try:
                 _start(folder)
                 yield folder
             finally:
-                _stop(folder)
+                _stop()
 
 
 def _start(folder: Path) -> None:
+    PIDS.mkdir(exist_ok=True)
     (folder / "state").mkdir(parents=True)
     for node in NODES:
         (folder / f"spool-{node}").mkdir()
@@ -133,7 +137,7 @@ def _start(folder: Path) -> None:
         f"CPUs=8 RealMemory=48000 Gres=gpu:{len(GPUS)}"
         for node, port_of_node in zip(NODES, ports, strict=True)
     )
-    values = {"host": host, "folder": folder, "port": port, "nodes": nodes}
+    values = {"host": host, "folder": folder, "pids": PIDS, "port": port, "nodes": nodes}
     gpus = "".join(f"NodeName={n} Name=gpu File={file}\n" for n in NODES for file in GPUS)
     ETC.mkdir(exist_ok=True)
     (ETC / "gres.conf").write_text(f"{OURS}{folder}\n{gpus}")
@@ -146,23 +150,18 @@ def _start(folder: Path) -> None:
     wait_for("idle nodes", lambda: set(command(*states, check=False).splitlines()) == idle, 30)
 
 
-def _stop(folder: Path) -> None:
-    for job in command("squeue", "--noheader", "--format=%A", check=False).split():
-        command("scancel", job, check=False)
-    time.sleep(0.5)
+def _stop() -> None:
+    configuration = ETC / "slurm.conf"
+    if configuration.exists() and configuration.read_text().startswith(OURS):
+        for job in command("squeue", "--noheader", "--format=%A", check=False).split():
+            command("scancel", job, check=False)
+        time.sleep(0.5)
     for name in ("slurmctld", *(f"slurmd-{node}" for node in NODES)):
-        _kill(folder / f"{name}.pid")
+        _kill(PIDS / f"{name}.pid")
     for name in ("slurm.conf", "gres.conf"):
         path = ETC / name
         if path.exists() and path.read_text().startswith(OURS):
             path.unlink()
-
-
-def _stop_leftovers() -> None:
-    """Stop the daemons of a test that was killed."""
-    path = ETC / "slurm.conf"
-    if path.exists():
-        _stop(Path(path.read_text().splitlines()[0].removeprefix(OURS)))
 
 
 def _kill(pid_file: Path) -> None:

@@ -116,7 +116,8 @@ def test_every_block_of_parameters_is_one_of_some_stage():
 
 def test_no_credentials_in_the_committed_settings():
     text = (CHECKOUT / ".dvc/config").read_text()
-    assert "reflink,copy" in text and "autostage = true" in text and "analytics = false" in text
+    for line in ('type = "reflink,copy"', "autostage = true", "analytics = false"):
+        assert line in text
     for word in ("password", "secret", "access_key", "token", "keyfile", "user ="):
         assert word not in text
 
