@@ -187,6 +187,13 @@ def test_radius_is_relative_to_the_law():
     assert found[0]["value"] == pytest.approx(0.5, rel=0.02) and found[1]["value"] is None
 
 
+def test_entropy_weight_is_the_mean_factor_and_has_a_reason_where_there_is_none():
+    (found,) = latent.entropy_entries(np.array([0.9, 0.94]))
+    assert found["value"] == pytest.approx(0.92) and found["n"] == 2
+    (none,) = latent.entropy_entries(None)
+    assert none["value"] is None and "level" in none["reason"]
+
+
 def test_attributes_make_groups():
     table = np.array([[1, 0], [0, 1], [1, 1]], np.uint8)
     found = per_class.attribute_groups(table, ["Bald", "Young"])

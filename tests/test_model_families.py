@@ -9,9 +9,10 @@ import torch
 
 from t3vae import models, training
 from t3vae.constants import gamma_constants
-from t3vae.divergence import joint_log_prob
+from t3vae.divergence import gamma_regularizer, joint_log_prob
 from t3vae.errors import ConfigError, DataError
 from t3vae.hierarchical import hierarchical_regularizers
+from t3vae.objectives import gaussian_kl_2x
 
 NETWORK = {"kind": "mlp", "hidden": [16, 16], "negative_slope": 0.01}
 
@@ -269,3 +270,35 @@ def test_tilted_prior_is_drawn_not_its_radius_fixed() -> None:
     radius = model.prior().sample((20_000,)).norm(dim=1)
     assert float(radius.std()) > 0.5
     assert float(radius.mean()) > tilted_mu_star(10.0, 8)
+
+
+# --- what distinguishes t3VAE from its matched and rescaled control -------------------------
+
+
+@pytest.mark.parametrize("family", ["t3vae", "c_t3vae"])
+def test_entropy_weight_is_the_factor_in_the_slope_of_the_regularizer(family: str) -> None:
+    torch.manual_seed(0)
+    classes = {"classes": 3} if family == "c_t3vae" else {}
+    model = models.build({"family": family, "nu": 4.0}, [12], 5, sigma=0.7, **classes)
+    mu = torch.zeros(6, 5)
+    logvar = (2.0 * torch.randn(6, 5) - 3.0).requires_grad_()
+    c = gamma_constants(4.0, 12, 5, 0.7)
+    gamma_regularizer(mu, logvar, c).sum().backward()
+    weight = model.entropy_weight(model._posterior(mu, logvar.detach()))
+    assert weight.min() > 0.01 and weight.max() < 0.9
+    expected = c.v_star * (torch.exp(logvar.detach() - c.shift) - weight[:, None])
+    torch.testing.assert_close(logvar.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_weighing_the_entropy_is_a_gaussian_vae_of_another_weight_and_prior() -> None:
+    torch.manual_seed(1)
+    beta, scale, weight = 0.06, 0.24, 0.9
+    mu, logvar = torch.randn(4, 3), torch.randn(4, 3)
+    mu.requires_grad_(), logvar.requires_grad_()
+    weighed = (mu.square() + logvar.exp()) / scale**2 - weight * logvar
+    mine = torch.autograd.grad((beta * weighed).sum(), [mu, logvar])
+    other = weight * beta * gaussian_kl_2x(mu, logvar, math.sqrt(weight) * scale)
+    for left, right in zip(mine, torch.autograd.grad(other.sum(), [mu, logvar]), strict=True):
+        torch.testing.assert_close(left, right)
+    vae = models.build({"family": "vae"}, [4], 3, sigma=1.0)
+    assert vae.entropy_weight(vae.encode(torch.zeros(2, 4))).tolist() == [1.0, 1.0]

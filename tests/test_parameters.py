@@ -114,7 +114,7 @@ def test_the_papers_settings():
 
 def test_every_suite_loads_and_every_model_is_used_and_coloured():
     params = parameters.load(FILE)
-    assert set(params.suites) == {"demo", "paper", "smoke"}
+    assert set(params.suites) == {"demo", "paper", "smoke", "pictures"}
     for suite in params.suites:
         assert parameters.load(FILE, {"suite": suite}).suite == suite
     used = {model for entry in params.experiments.values() for model in entry.models or ()}

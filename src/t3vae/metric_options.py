@@ -141,6 +141,7 @@ class Evaluation(Block):
     class_mass: NoOptions = field("Share of generated pictures in each class.", NoOptions())
     active_units: ActiveUnits = field("Latent coordinates in use.", ActiveUnits())
     latent_radius: NoOptions = field("Radius of encodings against that of a law.", NoOptions())
+    entropy_weight: NoOptions = field("Factor of the log-determinant's slope.", NoOptions())
 
 
 SHARED_OPTIONS = ("threshold", "confidence")
@@ -161,7 +162,7 @@ BY_INCEPTION = ("fid",)
 
 _CHOOSE = tuple(name for name, block in METRICS.items() if "features" in block.model_fields)
 
-LATENT = ("active_units", "latent_radius")
+LATENT = ("active_units", "latent_radius", "entropy_weight")
 """Metrics of the latent space of pictures."""
 
 PICTURES = (*BY_CLASSIFIER, *BY_INCEPTION, *_CHOOSE, *LATENT, "reconstruction_error")

@@ -45,6 +45,7 @@ REGISTRY = {
     "class_mass": "t3vae.metrics.per_class:mass_entries",
     "active_units": "t3vae.metrics.latent:unit_entries",
     "latent_radius": "t3vae.metrics.latent:radius_entries",
+    "entropy_weight": "t3vae.metrics.latent:entropy_entries",
 }
 
 #: Metrics whose draws are made by the model on test points, once and not for each latent law.

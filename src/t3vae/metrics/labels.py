@@ -44,4 +44,5 @@ METRICS: dict[str, Label] = {
     "class_mass": Label("share of pictures in a class", "none"),
     "active_units": Label("active latent coordinates", "none"),
     "latent_radius": Label("median norm of encodings / of the law", "one"),
+    "entropy_weight": Label("weight of the encoder's entropy", "none"),
 }

@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from t3vae.errors import MetricError
 from t3vae.metrics.reference import entry
 
-__all__ = ["ACTIVE_SHARE", "active_units", "radius_entries", "radius_ratio", "unit_entries"]
+__all__ = [
+    "ACTIVE_SHARE",
+    "active_units",
+    "entropy_entries",
+    "radius_entries",
+    "radius_ratio",
+    "unit_entries",
+]
 
 ACTIVE_SHARE = 0.01
 """Smallest share of a law's variance at which a coordinate counts as used."""
@@ -87,3 +94,20 @@ def radius_entries(
         ratio = float(np.median(norms[rows])) / whole if whole > 0 else float("nan")
         found.append(entry("latent_radius", group, ratio, len(rows), protocol))
     return found
+
+
+def entropy_entries(weights: NDArray[np.float64] | None) -> list[dict[str, Any]]:
+    r"""Entry ``entropy_weight``: mean factor w of the log-determinant in the encoder's slope.
+
+    It is 1 for a KL divergence and less for t3VAE. A Gaussian VAE of weight :math:`w\beta` and
+    prior variance :math:`w k^2` has the same slopes as one of weight :math:`\beta`, prior
+    variance :math:`k^2` and an entropy term weighed with w.
+
+    Args:
+        weights: factors of test pictures, [N]; None for a regularizer that has several.
+    """
+    protocol = "mean over test pictures of exp(sum of log-variance excesses / M)"
+    if weights is None:
+        reason = "a regularizer of two levels has a factor for each"
+        return [entry("entropy_weight", "all", None, 0, protocol, reason=reason)]
+    return [entry("entropy_weight", "all", float(weights.mean()), len(weights), protocol)]

@@ -43,6 +43,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "class_mass": {},
     "active_units": {"points": 10_000},
     "latent_radius": {},
+    "entropy_weight": {},
 }
 SHARED: dict[str, Any] = {"threshold": 6.0, "confidence": 0.95}
 

@@ -237,6 +237,13 @@ class Model(nn.Module):
         mu, logvar = self.encoder(x).chunk(2, 1)
         return mu, logvar
 
+    def entropy_weight(self, posterior: Any) -> Tensor | None:
+        """Return the factor of the log-determinant in the regularizer's slope, [B].
+
+        It is 1 for a KL divergence; None where there is more than one.
+        """
+        return torch.ones(posterior.batch_shape)
+
     # -- training --------------------------------------------------------------------
 
     def loss(self, x: Tensor) -> Loss:

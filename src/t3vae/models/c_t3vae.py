@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from t3vae.constants import gamma_constants
 from t3vae.distributions import MultivariateT
 from t3vae.divergence import conditional_regularizer
-from t3vae.models.base import Loss, check_above
+from t3vae.models.base import Loss
 from t3vae.models.conditional import ConditionalModel
+from t3vae.models.heavy_tailed import HeavyTailed
 
 __all__ = ["CT3VAE"]
 
 
-class CT3VAE(ConditionalModel):
+class CT3VAE(HeavyTailed, ConditionalModel):
     r"""Conditional t3VAE (the model of Bouayed et al. 2025; the formulas are our derivation).
 
     .. math::
@@ -51,27 +48,11 @@ class CT3VAE(ConditionalModel):
         torch.Size([6, 4])
     """
 
-    def __init__(
-        self, data_dim: Any, latent_dim: int, *, nu: float, sigma: float = 1.0, **parts: Any
-    ) -> None:
-        super().__init__(data_dim, latent_dim, sigma=sigma, **parts)
-        self.nu = check_above("nu", nu, 2.0, "the objective needs a finite prior variance")
-        self.constants = gamma_constants(self.nu, self.data_dim, self.latent_dim, self.sigma)
-        self._encoder_factor = 1.0 / math.sqrt(1.0 + self.data_dim / self.nu)
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return {"nu": self.nu, "beta": self.beta}
-
     def _class_prior(self, centre: Tensor) -> MultivariateT:
         return MultivariateT(centre, 1.0, self.nu)
 
     def _class_alternative(self, centre: Tensor) -> MultivariateT:
         return MultivariateT(centre, self.constants.tau, self.constants.nu_prime)
-
-    def _posterior(self, mu: Tensor, logvar: Tensor) -> MultivariateT:
-        scale = torch.exp(0.5 * logvar).mul(self._encoder_factor)
-        return MultivariateT(mu, scale, self.constants.nu_prime)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> MultivariateT:
         """Return q(z | x, y), a t law with nu + n degrees of freedom."""

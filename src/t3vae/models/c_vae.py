@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from t3vae.distributions import DiagonalGaussian
-from t3vae.models.base import Loss, check_above
+from t3vae.models.base import Loss
 from t3vae.models.conditional import ConditionalModel
-from t3vae.models.matched import matched
+from t3vae.models.matched import WeighedGaussian
 from t3vae.objectives import gaussian_kl_2x
 
 __all__ = ["CVAE"]
 
 
-class CVAE(ConditionalModel):
+class CVAE(WeighedGaussian, ConditionalModel):
     r"""Conditional VAE (Sohn et al. 2015) with a learnt prior location for each class.
 
     .. math:: \|x-\hat x\|^2/\sigma^2
@@ -39,28 +37,6 @@ class CVAE(ConditionalModel):
         >>> x.shape
         torch.Size([5, 4])
     """
-
-    def __init__(
-        self,
-        data_dim: Any,
-        latent_dim: int,
-        *,
-        sigma: float = 1.0,
-        beta: float | str = 1.0,
-        prior_scale: float | str = 1.0,
-        nu: float | None = None,
-        **parts: Any,
-    ) -> None:
-        self._matched = matched(
-            beta, prior_scale, nu, data_dim=data_dim, latent_dim=latent_dim, sigma=sigma
-        )
-        super().__init__(data_dim, latent_dim, sigma=sigma, beta=self._matched.beta, **parts)
-        scale = self._matched.prior_scale
-        self.prior_scale = check_above("prior_scale", scale, 0.0, "it is the scale of the prior")
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return dict(self._matched.given)
 
     def _class_prior(self, centre: Tensor) -> DiagonalGaussian:
         return DiagonalGaussian(centre, self.prior_scale)

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from t3vae.distributions import DiagonalGaussian
-from t3vae.models.base import Loss, check_above
-from t3vae.models.matched import matched
+from t3vae.models.base import Loss
+from t3vae.models.matched import WeighedGaussian
 from t3vae.models.two_level import Chain, TwoLevel
 from t3vae.objectives import gaussian_kl_2x
 
 __all__ = ["HVAE"]
 
 
-class HVAE(TwoLevel):
+class HVAE(WeighedGaussian, TwoLevel):
     r"""Two-level Gaussian VAE (Kim et al. 2024 use it as their hierarchical baseline).
 
     .. math:: \|x-\hat x\|^2/\sigma^2 + \beta\big[2\,\mathrm{KL}(N(\mu_1,\Sigma_1)\|N(0,k^2I))
@@ -38,36 +38,14 @@ class HVAE(TwoLevel):
         torch.Size([3, 4])
     """
 
-    def __init__(
-        self,
-        data_dim: Any,
-        latent_dim: int,
-        *,
-        sigma: float = 1.0,
-        beta: float | str = 1.0,
-        prior_scale: float | str = 1.0,
-        nu: float | None = None,
-        latent_dim_2: int | None = None,
-        **parts: Any,
-    ) -> None:
-        total = latent_dim + (latent_dim if latent_dim_2 is None else latent_dim_2)
-        self._matched = matched(
-            beta, prior_scale, nu, data_dim=data_dim, latent_dim=total, sigma=sigma
-        )
-        super().__init__(
-            data_dim,
-            latent_dim,
-            latent_dim_2=latent_dim_2,
-            sigma=sigma,
-            beta=self._matched.beta,
-            **parts,
-        )
-        scale = self._matched.prior_scale
-        self.prior_scale = check_above("prior_scale", scale, 0.0, "it is the scale of the prior")
+    @staticmethod
+    def _all_latent_dims(latent_dim: int, parts: dict[str, Any]) -> int:
+        lower = parts.get("latent_dim_2")
+        return latent_dim + (latent_dim if lower is None else int(lower))
 
     def hyperparameters(self) -> dict[str, Any]:
         """Parameters of the family, as they stand in ``params.yaml``."""
-        return {**self._matched.given, "latent_dim_2": self.dims[1]}
+        return {**super().hyperparameters(), "latent_dim_2": self.dims[1]}
 
     def prior(self) -> Chain:
         """N(0, k^2 I), then N(mu_theta(z1), k^2 I)."""

@@ -1,4 +1,4 @@
-"""The weight and the prior scale that match a Gaussian model to a t3VAE.
+"""What the Gaussian families share: weight and prior scale, also matched to a t3VAE.
 
 In high dimension the regularizer of t3VAE tends to v*(nu, n, sigma) times that of a Gaussian
 VAE with the prior N(0, v* I); a control that is matched has that weight, and that scale too.
@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from t3vae.constants import gamma_constants
 from t3vae.errors import ConfigError
+from t3vae.models.base import Model, check_above
 
-__all__ = ["Matched", "matched"]
+__all__ = ["Matched", "WeighedGaussian", "matched"]
 
 
 class Matched(NamedTuple):
@@ -61,3 +62,35 @@ def matched(
         math.sqrt(v_star) if prior_scale == "matched" else float(prior_scale),
         {key: value for key, value in given.items() if value is not None},
     )
+
+
+class WeighedGaussian(Model):
+    """Base of the Gaussian families: a weight and a prior scale, numbers or matched."""
+
+    def __init__(
+        self,
+        data_dim: Any,
+        latent_dim: int,
+        *,
+        sigma: float = 1.0,
+        beta: float | str = 1.0,
+        prior_scale: float | str = 1.0,
+        nu: float | None = None,
+        **parts: Any,
+    ) -> None:
+        total = self._all_latent_dims(latent_dim, parts)
+        self._matched = matched(
+            beta, prior_scale, nu, data_dim=data_dim, latent_dim=total, sigma=sigma
+        )
+        super().__init__(data_dim, latent_dim, sigma=sigma, beta=self._matched.beta, **parts)
+        scale = self._matched.prior_scale
+        self.prior_scale = check_above("prior_scale", scale, 0.0, "it is the scale of the prior")
+
+    @staticmethod
+    def _all_latent_dims(latent_dim: int, parts: dict[str, Any]) -> int:
+        """Return all latent dimensions together, on which v* depends."""
+        return latent_dim
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Parameters of the family, as they stand in ``params.yaml``."""
+        return dict(self._matched.given)

@@ -80,6 +80,9 @@ class T3HVAE(TwoLevel):
             "latent_dim_2": self.dims[1],
         }
 
+    def entropy_weight(self, posterior: Any) -> None:
+        """One factor for each level, hence None."""
+
     # -- laws ------------------------------------------------------------------------
 
     def _given_upper(self, z1: Tensor, nu: float, tau: float = 1.0) -> MultivariateT:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from t3vae.constants import gamma_constants
 from t3vae.distributions import MultivariateT, standard_gamma
 from t3vae.divergence import gamma_regularizer, power_regularizer_slopes
-from t3vae.models.base import Loss, Model, check_above
+from t3vae.models.base import Loss
 from t3vae.models.fused import Slopes
+from t3vae.models.heavy_tailed import HeavyTailed
 
 __all__ = ["T3VAE"]
 
 
-class T3VAE(Model):
+class T3VAE(HeavyTailed):
     r"""t3VAE (Kim et al., ICLR 2024).
 
     .. math::
@@ -41,18 +38,6 @@ class T3VAE(Model):
         torch.Size([3, 2])
     """
 
-    def __init__(
-        self, data_dim: Any, latent_dim: int, *, nu: float, sigma: float = 1.0, **parts: Any
-    ) -> None:
-        super().__init__(data_dim, latent_dim, sigma=sigma, **parts)
-        self.nu = check_above("nu", nu, 2.0, "the objective needs a finite prior variance")
-        self.constants = gamma_constants(self.nu, self.data_dim, self.latent_dim, self.sigma)
-        self._encoder_factor = 1.0 / math.sqrt(1.0 + self.data_dim / self.nu)
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return {"nu": self.nu, "beta": self.beta}
-
     def prior(self) -> MultivariateT:
         """t_m(0, I, nu)."""
         return MultivariateT(self._zeros(), 1.0, self.nu)
@@ -63,9 +48,7 @@ class T3VAE(Model):
 
     def encode(self, x: Tensor) -> MultivariateT:
         """Return q(z | x), a t law with nu + n degrees of freedom."""
-        mu, logvar = self._encoded(x)
-        scale = torch.exp(0.5 * logvar).mul(self._encoder_factor)
-        return MultivariateT(mu, scale, self.constants.nu_prime)
+        return self._posterior(*self._encoded(x))
 
     def decode(self, z: Tensor) -> MultivariateT:
         """Return p(x | z), a t law whose scale grows with the norm of z."""

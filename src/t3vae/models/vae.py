@@ -7,21 +7,19 @@ which gives the latent the scale of t3VAE as well.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from t3vae.distributions import DiagonalGaussian
-from t3vae.models.base import Loss, Model, check_above
+from t3vae.models.base import Loss
 from t3vae.models.fused import Slopes
-from t3vae.models.matched import matched
+from t3vae.models.matched import WeighedGaussian
 from t3vae.objectives import gaussian_kl_2x, gaussian_kl_2x_slopes
 
 __all__ = ["VAE"]
 
 
-class VAE(Model):
+class VAE(WeighedGaussian):
     r"""Gaussian VAE (Kingma & Welling 2014), beta-VAE (Higgins et al. 2017).
 
     .. math:: \|x-\hat x\|^2/\sigma^2 + \beta\, 2\,\mathrm{KL}(N(\mu,\Sigma)\|N(0,k^2 I))
@@ -42,28 +40,6 @@ class VAE(Model):
         >>> round(VAE(3072, 64, beta="matched", nu=10.0).beta, 4)
         0.0589
     """
-
-    def __init__(
-        self,
-        data_dim: Any,
-        latent_dim: int,
-        *,
-        sigma: float = 1.0,
-        beta: float | str = 1.0,
-        prior_scale: float | str = 1.0,
-        nu: float | None = None,
-        **parts: Any,
-    ) -> None:
-        self._matched = matched(
-            beta, prior_scale, nu, data_dim=data_dim, latent_dim=latent_dim, sigma=sigma
-        )
-        super().__init__(data_dim, latent_dim, sigma=sigma, beta=self._matched.beta, **parts)
-        scale = self._matched.prior_scale
-        self.prior_scale = check_above("prior_scale", scale, 0.0, "it is the scale of the prior")
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return dict(self._matched.given)
 
     def prior(self) -> DiagonalGaussian:
         """N(0, k^2 I)."""

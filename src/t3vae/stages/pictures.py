@@ -136,13 +136,22 @@ class _Run:
                 if law != "fitted":  # which is no law that encodings are pulled to
                     for item in latent.unit_entries(means, self.samples[f"latent/{law}"]):
                         yield {"latent": law, **item}
+        if "entropy_weight" in self.names:
+            weights = [net.entropy_weight(law) for net, law in self._posteriors()]
+            known = None if weights[0] is None else torch.cat(weights).cpu().double().numpy()
+            for item in latent.entropy_entries(known):
+                yield {"latent": RECONSTRUCTION, **item}
 
-    @torch.no_grad()
     def _means(self) -> NDArray[Any]:
         """Return posterior means of test pictures [N, m]."""
+        means = [_mean(law).cpu().float().numpy() for _, law in self._posteriors()]
+        return np.concatenate(means)
+
+    @torch.no_grad()
+    def _posteriors(self) -> Iterator[tuple[Any, Any]]:
+        """Yield the model and its law q(z | x) of one block of test pictures after another."""
         net = checkpoint.load_run(self.folder, self.device)
         count = options_of("active_units", self.config["evaluation"])["points"]
-        found = []
         with seeding.torch_stream(self.config["seed"], "evaluate/active_units"):
             for start in range(0, min(count, len(self.test)), BLOCK):
                 block = np.array(self.test[start : min(start + BLOCK, count)])
@@ -151,8 +160,7 @@ class _Run:
                 if getattr(net, "conditional", False) and self.labels is not None:
                     rows = np.array(self.labels[start : start + len(block)])
                     arguments.append(torch.from_numpy(rows).to(self.device))
-                found.append(_mean(net.encode(*arguments)).cpu().float().numpy())
-        return np.concatenate(found)
+                yield net, net.encode(*arguments)
 
     # -- features ----------------------------------------------------------------------
 
