@@ -43,7 +43,7 @@ def preload() -> None:
     figures += ["matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf"]
     figures += ["encodings.utf_16_be", "encodings.utf_32_be"]  # unreadable for some users later
     CONTEXT.set_forkserver_preload(
-        ["pytest", "children", "t3vae.cli", "t3vae.given", *figures]
+        ["pytest", "children", "t3vae.cli", "t3vae.settings.given", *figures]
         + [path.partition(":")[0] for registry in (FAMILIES, METRICS) for path in registry.values()]
         + [f"t3vae.stages.{verb}" for verb in STAGES]
     )

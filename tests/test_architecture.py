@@ -19,27 +19,7 @@ SOURCE = Path(t3vae.__file__).parent
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "ground": ({"errors", "files", "seeding", "layout", "device", "progress"}, set()),
     "digests": ({"closure", "digests"}, {"ground"}),
-    "parameters": (
-        {
-            "blocks",
-            "checks",
-            "config",
-            "declarations",
-            "families",
-            "image_sources",
-            "given",
-            "imported",
-            "jobs",
-            "metric_options",
-            "network_kinds",
-            "parameters",
-            "problems",
-            "reference_page",
-            "sources",
-            "yaml_reader",
-        },
-        {"ground"},
-    ),
+    "settings": ({"settings.*"}, {"ground"}),
     "constants": ({"constants"}, {"ground"}),
     "mathematics": (
         {
@@ -59,7 +39,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "digests", "constants", "mathematics", "networks", "models"},
     ),
     # Data know nothing of models; metrics know neither models nor data.
-    "data": ({"archives", "datasets.*", "pickles"}, {"ground", "constants"}),
+    "data": ({"datasets.*"}, {"ground", "constants"}),
     "prepared": ({"prepared", "runs"}, {"ground", "digests"}),
     "metrics": ({"metrics.*"}, {"ground"}),
     "extractors": ({"extractors.*"}, {"ground"}),
@@ -88,7 +68,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 }
 ROOMS["roof"] = (ROOMS["roof"][0], set(ROOMS))
 
-NO_TORCH = {"ground", "digests", "parameters", "constants", "data", "metrics", "tables"}
+NO_TORCH = {"ground", "digests", "settings", "constants", "data", "metrics", "tables"}
 NO_TORCH |= {"figures", "report", "prepared"}
 
 
@@ -207,7 +187,7 @@ HEAVY = ("torch", "scipy", "pandas", "numpy", "matplotlib", "snakemake", "safete
         "import t3vae",
         "import t3vae.cli",
         "import t3vae.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass",
-        "import t3vae.plan, t3vae.parameters",
+        "import t3vae.plan, t3vae.settings.parameters",
     ],
 )
 def test_start_is_light(code):

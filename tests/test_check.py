@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from copies import CHECKOUT, change
 
-from t3vae import check, digests, files, layout, parameters
+from t3vae import check, digests, files, layout
 from t3vae.plan import Job, Plan
+from t3vae.settings import parameters
 
 RUN = ("univariate_smoke", "t3vae_nu9", 0)
 

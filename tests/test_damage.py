@@ -21,10 +21,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import t3vae
-from t3vae import checkpoint, files, parameters
-from t3vae import given as job_configs
+from t3vae import checkpoint, files
 from t3vae.errors import CheckpointError, ConfigError, DataError, T3VAEError
 from t3vae.plan import Plan
+from t3vae.settings import given as job_configs
+from t3vae.settings import parameters
 
 ROOT = Path(__file__).parents[1]
 EDITS = st.lists(

@@ -205,7 +205,7 @@ def test_syntax_error_is_readable(package):
 def test_real_closures_leave_configuration_and_help_out():
     """Whatever loads and checks params.yaml is outside every digest of code."""
     forget()
-    code = "import sys, t3vae.parameters, t3vae.cli; print(*sys.modules)"
+    code = "import sys, t3vae.settings.parameters, t3vae.cli; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from t3vae import parameters
 from t3vae.cli import cli
+from t3vae.settings import parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -22,8 +22,9 @@ from dvc_repository import (
     small_repository,
 )
 
-from t3vae import layout, parameters
+from t3vae import layout
 from t3vae.plan import Plan
+from t3vae.settings import parameters
 
 pytestmark = pytest.mark.workflow
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from t3vae import families, models, networks, parameters
+from t3vae import models, networks
 from t3vae.errors import ConfigError
-from t3vae.network_kinds import NETWORKS
+from t3vae.settings import families, parameters
+from t3vae.settings.network_kinds import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = {

@@ -22,8 +22,8 @@ from PIL import Image
 from t3vae import datasets, files, layout
 from t3vae.datasets import celeba, cifar, labelled, pictures, shelves, svhn
 from t3vae.errors import ConfigError, DataError
-from t3vae.image_sources import IMAGE_SOURCES
 from t3vae.prepared import Prepared
+from t3vae.settings.image_sources import IMAGE_SOURCES
 from t3vae.stages import prepare
 
 SPLITS = ("train", "validation", "test")

@@ -11,9 +11,10 @@ import pytest
 import yaml
 from copies import CHECKOUT, append, copy_code
 
-from t3vae import check, closure, digests, disk, files, jobs, layout, parameters
+from t3vae import check, closure, digests, disk, files, layout
 from t3vae.errors import ConfigError, DataError
 from t3vae.plan import Plan
+from t3vae.settings import jobs, parameters
 from t3vae.stages import (
     collect,
     evaluate,
@@ -265,7 +266,8 @@ def test_code_of_an_extractor_is_in_its_digest(tmp_path):
 
     folder = copy_code(tmp_path / "copy")
     script = (
-        "from t3vae import jobs, parameters, digests\n"
+        "from t3vae import digests\n"
+        "from t3vae.settings import jobs, parameters\n"
         "p = parameters.load('params.yaml')\n"
         "c = jobs.extractor_config(p, 'digits_lt')\n"
         "e = jobs.evaluate_config(p, 'digits_lt', 'vae', 0)\n"

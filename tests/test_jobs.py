@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from t3vae import jobs, parameters
 from t3vae.errors import ConfigError
+from t3vae.settings import jobs, parameters
 
 FILE = Path(__file__).parent.parent / "params.yaml"
 PLAIN = yaml.safe_load(FILE.read_text(encoding="utf-8"))

@@ -281,7 +281,7 @@ def test_reconstruction_error():
 
 
 def test_registry_options_and_labels_agree():
-    from t3vae import metric_options
+    from t3vae.settings import metric_options
 
     assert set(DEFAULTS) == set(metrics.REGISTRY) == set(metric_options.METRICS)
     assert set(metrics.REGISTRY) <= set(METRICS)

@@ -16,8 +16,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t3vae import parameters, reference_page
-from t3vae.config import (
+from t3vae.errors import ConfigError
+from t3vae.settings import parameters, reference_page
+from t3vae.settings.config import (
     DATA_FIGURES,
     LATENTS,
     THEORY_FIGURES,
@@ -25,10 +26,9 @@ from t3vae.config import (
     LatentFit,
     Parameters,
 )
-from t3vae.errors import ConfigError
-from t3vae.metric_options import METRICS
-from t3vae.problems import dotted
-from t3vae.yaml_reader import read
+from t3vae.settings.metric_options import METRICS
+from t3vae.settings.problems import dotted
+from t3vae.settings.yaml_reader import read
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "params.yaml"
@@ -134,7 +134,7 @@ def test_every_value_has_one_comment():
 
 def test_reading_it_imports_nothing_heavy():
     code = (
-        "import sys; from t3vae import parameters, jobs\n"
+        "import sys; from t3vae.settings import parameters, jobs\n"
         f"parameters.load({str(FILE)!r}); jobs.runs\n"
         "heavy = {'torch', 'numpy', 'scipy', 'pandas', 'matplotlib', 'snakemake'}\n"
         "print(sorted(heavy & set(sys.modules)))"
@@ -703,7 +703,7 @@ def test_any_other_file_is_refused(content, tmp_path_factory):
 
 def test_the_reference_page_is_up_to_date():
     page = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
-    remedy = "run: python -m t3vae.reference_page > docs/parameters.md"
+    remedy = "run: python -m t3vae.settings.reference_page > docs/parameters.md"
     assert page == reference_page.page(), remedy
 
 
@@ -735,10 +735,10 @@ def test_the_json_schema_is_plain_json_with_the_limits():
 
 def test_the_vocabularies_agree_with_the_code_that_uses_them():
     from t3vae import datasets, figures, metrics, mixtures, models, networks
-    from t3vae.families import FAMILIES
     from t3vae.metrics.reference import DEFAULTS
-    from t3vae.network_kinds import NETWORKS
-    from t3vae.sources import SOURCES
+    from t3vae.settings.families import FAMILIES
+    from t3vae.settings.network_kinds import NETWORKS
+    from t3vae.settings.sources import SOURCES
 
     assert set(metrics.REGISTRY) == set(METRICS)
     assert set(models.FAMILIES) == set(FAMILIES)
@@ -755,7 +755,7 @@ def test_the_vocabularies_agree_with_the_code_that_uses_them():
 
 def test_every_family_takes_exactly_its_parameters():
     from t3vae import models
-    from t3vae.families import FAMILIES
+    from t3vae.settings.families import FAMILIES
 
     params = parameters.load(FILE)
     for model in params.models.values():

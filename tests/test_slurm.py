@@ -26,9 +26,10 @@ import pytest
 import yaml
 from copies import CHECKOUT, call, change, copy_code, jobs
 
-from t3vae import files, parameters
-from t3vae import jobs as configurations
+from t3vae import files
 from t3vae.plan import Plan
+from t3vae.settings import jobs as configurations
+from t3vae.settings import parameters
 
 PROFILES = CHECKOUT / "profiles"
 EXTRAS = (

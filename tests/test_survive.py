@@ -21,7 +21,8 @@ import children
 import pytest
 from children import RUN, SOURCE, tiny_configs, tree
 
-from t3vae import layout, models, parameters, seeding
+from t3vae import layout, models, seeding
+from t3vae.settings import parameters
 from t3vae.stages import prepare
 
 ROOT = Path(__file__).parents[1]

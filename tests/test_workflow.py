@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from copies import PARTS, append, call, change, copy_code, edit, jobs
 
-from t3vae import disk, parameters
+from t3vae import disk
 from t3vae.plan import Plan
+from t3vae.settings import parameters
 
 EXPERIMENT = "univariate_smoke"
 
@@ -184,7 +185,7 @@ def test_code_reruns_what_uses_it(copy, module, expected):
 
 
 def test_code_that_no_result_depends_on(copy):
-    for module in ("models/student_t_vae", "cli", "config", "errors", "progress", "check"):
+    for module in ("models/student_t_vae", "cli", "settings/config", "errors", "progress", "check"):
         append(copy / f"src/t3vae/{module}.py", EDITED)
     assert jobs(copy) == set()
 
@@ -194,7 +195,7 @@ def test_new_model_reruns_nothing(copy):
     (source / "models/new.py").write_text("class New: ...\n", encoding="utf-8")
     old = '    "t3vae": "t3vae.models'
     edit(source / "models/__init__.py", old, f'    "new": "t3vae.models.new:New",\n{old}')
-    append(source / "families.py", "class New(Block):\n    nu: float = field('Nu.', 3.0)")
+    append(source / "settings/families.py", "class New(Block):\n    nu: float = field('Nu.', 3.0)")
     append(source / "cli.py", "@cli.command()\ndef extra() -> None:\n    'Do nothing.'")
     assert jobs(copy) == set()
 
@@ -202,7 +203,7 @@ def test_new_model_reruns_nothing(copy):
 def test_new_parameter_of_another_verb_reruns_no_training(copy):
     declared = '    fit: LatentFit = field("Fit of the law `fitted`.")\n'
     new = declared + '    extra: Count = field("Another.", 1)\n'
-    edit(copy / "src/t3vae/config.py", declared, new)
+    edit(copy / "src/t3vae/settings/config.py", declared, new)
     later = runs("vae", "sample", "evaluate") | runs("t3vae_nu9", "sample", "evaluate")
     assert jobs(copy) == later | GATHERED
 
@@ -285,7 +286,7 @@ def test_clone_with_committed_figures_remakes_everything(copy, tmp_path):
 def test_suite_from_the_command_line(untouched):
     listed = jobs(untouched, "--config", "suite=demo")
     assert "train bivariate t3vae_nu30 seed 2" in listed
-    assert len({job for job in listed if job.startswith("train")}) == 33 + 54
+    assert len({job for job in listed if job.startswith("train")}) == 33 + 66
     assert "extractor digits_lt" in listed
     assert not {job for job in listed if EXPERIMENT in job}
 

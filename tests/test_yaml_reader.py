@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from t3vae.errors import ConfigError
-from t3vae.yaml_reader import MAX_BYTES, MAX_DEPTH, UNKNOWN, Trap, read, scalar
+from t3vae.settings.yaml_reader import MAX_BYTES, MAX_DEPTH, UNKNOWN, Trap, read, scalar
 
 ruamel = pytest.importorskip("ruamel.yaml")
 

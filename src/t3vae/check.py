@@ -18,10 +18,11 @@ from html import unescape
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from t3vae import digests, files, layout, parameters
+from t3vae import digests, files, layout
 from t3vae.errors import ConfigError, DataError
 from t3vae.figures.provenance import read_provenance
 from t3vae.plan import Job, Plan
+from t3vae.settings import parameters
 
 __all__ = ["Finding", "examine", "prune_orphans", "refuse_unrecorded", "run"]
 

@@ -87,12 +87,12 @@ def _stage(verb: str) -> Any:
 
 def _config(verb: str, given: str | None, params: Path, **names: Any) -> dict[str, Any]:
     """Return the configuration of a job: what --config says, or resolved from the parameters."""
-    from t3vae.given import check_names, parse
+    from t3vae.settings.given import check_names, parse
 
     check_names(**{key: name for key, name in names.items() if isinstance(name, str)})
     if given is not None:
         return parse(verb, given)
-    from t3vae import jobs, parameters
+    from t3vae.settings import jobs, parameters
 
     resolve = getattr(jobs, f"{verb}_config")
     resolved: dict[str, Any] = resolve(parameters.load(params), *names.values())
@@ -100,7 +100,8 @@ def _config(verb: str, given: str | None, params: Path, **names: Any) -> dict[st
 
 
 def _device(given: str | None, params: Path) -> str:
-    from t3vae import device, parameters
+    from t3vae import device
+    from t3vae.settings import parameters
 
     return device.resolve(given if given is not None else parameters.load(params).device)
 
@@ -224,7 +225,7 @@ def constants(nu: float, n: int, m: int, sigma: float, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the checked values as JSON.")
 def show_params(params: Path, as_json: bool) -> None:
     """Check the parameter file and list every parameter with its meaning and range."""
-    from t3vae import parameters
+    from t3vae.settings import parameters
 
     loaded = parameters.load(params)
     if as_json:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from t3vae import datasets, digests, jobs, layout, tables
+from t3vae import datasets, digests, layout, tables
+from t3vae.settings import jobs
 
 __all__ = ["Job", "Plan"]
 
@@ -74,7 +75,7 @@ class Plan:
     """The jobs of validated parameters; each is made when it is asked for, once.
 
     Args:
-        parameters: what :func:`t3vae.parameters.load` returned.
+        parameters: what :func:`t3vae.settings.parameters.load` returned.
     """
 
     def __init__(self, parameters: Any) -> None:

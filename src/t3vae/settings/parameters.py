@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from t3vae.checks import cross_check
-from t3vae.config import Parameters
 from t3vae.errors import ConfigError
-from t3vae.imported import check_imported
-from t3vae.problems import Path_, Problem, dotted, shown, validation_problems
-from t3vae.yaml_reader import UNKNOWN, Document, Trap, read, scalar
+from t3vae.settings.checks import cross_check
+from t3vae.settings.config import Parameters
+from t3vae.settings.imported import check_imported
+from t3vae.settings.problems import Path_, Problem, dotted, shown, validation_problems
+from t3vae.settings.yaml_reader import UNKNOWN, Document, Trap, read, scalar
 
 __all__ = ["UNDER_DVC", "ConfigError", "Parameters", "describe", "json_schema", "load"]
 
@@ -69,7 +69,7 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Parame
 
 def describe() -> str:
     """List every parameter with its meaning, range and default, one a line."""
-    from t3vae.reference_page import rows
+    from t3vae.settings.reference_page import rows
 
     listed = [(row.key, row.allowed, row.default, row.description) for row in rows()]
     widths = [max(len(row[i]) for row in listed) for i in range(3)]

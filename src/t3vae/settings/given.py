@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from t3vae.blocks import NAME_PATTERN, Block, Colour, Count, Name, Real, Seed
-from t3vae.config import (
+from t3vae.errors import ConfigError
+from t3vae.settings.blocks import NAME_PATTERN, Block, Colour, Count, Name, Real, Seed
+from t3vae.settings.config import (
     ExtractorTraining,
     FigureStyle,
     Inception,
@@ -23,11 +24,10 @@ from t3vae.config import (
     Sampling,
     Training,
 )
-from t3vae.errors import ConfigError
-from t3vae.families import Family
-from t3vae.metric_options import METRICS, SHARED_OPTIONS
-from t3vae.problems import Problem, dotted, shown, validation_problems
-from t3vae.sources import SOURCES
+from t3vae.settings.families import Family
+from t3vae.settings.metric_options import METRICS, SHARED_OPTIONS
+from t3vae.settings.problems import Problem, dotted, shown, validation_problems
+from t3vae.settings.sources import SOURCES
 
 __all__ = ["check_names", "parse"]
 

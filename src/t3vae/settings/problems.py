@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from t3vae.blocks import COLOUR_PATTERN, NAME_PATTERN
-from t3vae.declarations import Place, extra, locate, plain, variants
-from t3vae.yaml_reader import UNKNOWN
+from t3vae.settings.blocks import COLOUR_PATTERN, NAME_PATTERN
+from t3vae.settings.declarations import Place, extra, locate, plain, variants
+from t3vae.settings.yaml_reader import UNKNOWN
 
 __all__ = ["Problem", "dotted", "nearest", "shown", "validation_problems"]
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
-from t3vae.blocks import Block, Count, Real, field
-from t3vae.families import IMPORT_PATH, is_import_path
+from t3vae.settings.blocks import Block, Count, Real, field
+from t3vae.settings.families import IMPORT_PATH, is_import_path
 
 __all__ = ["NETWORKS", "Cnn", "ImportedNetwork", "Mlp", "Network"]
 

@@ -1,6 +1,6 @@
 """The reference page of params.yaml, written from the typed declarations.
 
-``python -m t3vae.reference_page > docs/parameters.md`` writes it anew.
+``python -m t3vae.settings.reference_page > docs/parameters.md`` writes it anew.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from t3vae.config import DATA_FIGURES, LATENTS, PICTURE, THEORY_FIGURES, Parameters
-from t3vae.declarations import allowed, plain, variants
-from t3vae.metric_options import METRICS
+from t3vae.settings.config import DATA_FIGURES, LATENTS, PICTURE, THEORY_FIGURES, Parameters
+from t3vae.settings.declarations import allowed, plain, variants
+from t3vae.settings.metric_options import METRICS
 
 __all__ = ["Row", "page", "rows"]
 
@@ -108,7 +108,7 @@ def _list(names: Any) -> str:
 _INTRODUCTION = """# Parameters
 
 Every number that can change a result stands in `params.yaml`. This page is written from the
-declarations that check the file (`python -m t3vae.reference_page > docs/parameters.md`).
+declarations that check the file (`python -m t3vae.settings.reference_page > docs/parameters.md`).
 
 * `t3vae params` lists the same on the terminal; `t3vae params --json` prints the checked values.
 * All problems of a file are reported at once, each with its line, and nothing runs.

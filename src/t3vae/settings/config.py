@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from t3vae.blocks import Block, Colour, Count, Name, Real, Seed, field
-from t3vae.families import Family
-from t3vae.metric_options import Evaluation
-from t3vae.network_kinds import Network
-from t3vae.sources import Source
+from t3vae.settings.blocks import Block, Colour, Count, Name, Real, Seed, field
+from t3vae.settings.families import Family
+from t3vae.settings.metric_options import Evaluation
+from t3vae.settings.network_kinds import Network
+from t3vae.settings.sources import Source
 
 __all__ = [
     "DATA_FIGURES",

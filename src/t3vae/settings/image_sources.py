@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from t3vae.blocks import Block, Count, Real, Seed, field
+from t3vae.settings.blocks import Block, Count, Real, Seed, field
 
 __all__ = [
     "IMAGE_SOURCES",

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from t3vae.blocks import Block, Count, Real, Seed, field
-from t3vae.image_sources import IMAGE_SOURCES, ImageSource
+from t3vae.settings.blocks import Block, Count, Real, Seed, field
+from t3vae.settings.image_sources import IMAGE_SOURCES, ImageSource
 
 __all__ = [
     "SOURCES",

@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from t3vae.config import DATA_FIGURES, PICTURE, RUN_FIELDS, THEORY_FIGURES
-from t3vae.families import CONDITIONAL
-from t3vae.image_sources import IMAGE_SOURCES
-from t3vae.metric_options import METRICS, PICTURES, extractors
-from t3vae.problems import Problem, nearest, shown
+from t3vae.settings.config import DATA_FIGURES, PICTURE, RUN_FIELDS, THEORY_FIGURES
+from t3vae.settings.families import CONDITIONAL
+from t3vae.settings.image_sources import IMAGE_SOURCES
+from t3vae.settings.metric_options import METRICS, PICTURES, extractors
+from t3vae.settings.problems import Problem, nearest, shown
 
 __all__ = ["cross_check"]
 

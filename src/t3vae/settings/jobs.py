@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
-from t3vae.config import Experiment, Parameters
 from t3vae.errors import ConfigError
-from t3vae.image_sources import IMAGE_SOURCES
-from t3vae.metric_options import SHARED_OPTIONS, extractors
+from t3vae.settings.config import Experiment, Parameters
+from t3vae.settings.image_sources import IMAGE_SOURCES
+from t3vae.settings.metric_options import SHARED_OPTIONS, extractors
 
 __all__ = [
     "Run",

@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from t3vae.families import is_import_path
-from t3vae.problems import Problem, shown, validation_problems
-from t3vae.yaml_reader import UNKNOWN
+from t3vae.settings.families import is_import_path
+from t3vae.settings.problems import Problem, shown, validation_problems
+from t3vae.settings.yaml_reader import UNKNOWN
 
 __all__ = ["check_imported"]
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from t3vae.families import FAMILIES, ImportedFamily
-from t3vae.network_kinds import NETWORKS
-from t3vae.sources import SOURCES
+from t3vae.settings.families import FAMILIES, ImportedFamily
+from t3vae.settings.network_kinds import NETWORKS
+from t3vae.settings.sources import SOURCES
 
 __all__ = ["TAGS", "Place", "allowed", "extra", "locate", "plain", "variants"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from t3vae.blocks import Block, Count, Real, field
+from t3vae.settings.blocks import Block, Count, Real, field
 
 __all__ = [
     "BY_CLASSIFIER",

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from t3vae.blocks import Block, Count, Real, field
+from t3vae.settings.blocks import Block, Count, Real, field
 
 __all__ = [
     "CONDITIONAL",
