@@ -72,6 +72,20 @@ def call(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProc
     )
 
 
+def t3vae(*arguments: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
+    """Run ``python -m t3vae`` of this checkout in a folder; ``path`` is searched as well."""
+    searched = os.pathsep.join(filter(None, [str(CHECKOUT / "src"), path]))
+    return subprocess.run(
+        [sys.executable, "-m", "t3vae", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": searched, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 def jobs(folder: Path, *arguments: str) -> set[str]:
     """Return the jobs that a dry run lists."""
     done = call(folder, "snakemake", "-n", *arguments)

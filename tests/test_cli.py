@@ -9,18 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from copies import t3vae
 
 from t3vae.constants import gamma_constants
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def t3vae(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "t3vae", *arguments],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
 
 
 def test_help_names_every_verb(tmp_path: Path) -> None:

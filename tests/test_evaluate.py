@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from fake_results import UNIVARIATE
 
 from t3vae import checkpoint, digests, files, layout
 from t3vae.errors import DataError
@@ -15,18 +16,7 @@ from t3vae.stages import evaluate, prepare, sample, train
 
 RUN = ("tiny", "t3vae_nu9", 0)
 LATENTS = ["prior", "alternative", "fitted"]
-DATA = {
-    "dataset": "toy",
-    "source": "t_mixture_1d",
-    "components": [
-        {"weight": 0.6, "mean": -2.0, "scale": 1.0, "nu": 5.0},
-        {"weight": 0.4, "mean": 2.0, "scale": 1.0, "nu": 5.0},
-    ],
-    "train": 4000,
-    "validation": 1000,
-    "test": 6000,
-    "seeds": {"train": 1, "validation": 2, "test": 3},
-}
+DATA = {**UNIVARIATE, "train": 4000, "validation": 1000, "test": 6000}
 TRAIN = {
     "dataset": "toy",
     "network": {"kind": "mlp", "hidden": [16, 16], "negative_slope": 0.01},

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import yaml
+from copies import t3vae
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,15 +35,6 @@ class Shrunk(VAE):
 """
 
 
-def t3vae(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(ROOT / "src"), str(cwd)])
-    return subprocess.run(
-        [sys.executable, "-m", "t3vae", *arguments],
-        cwd=cwd, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-
-
 def workspace(folder: Path, **entry: object) -> None:
     (folder / "my_models.py").write_text(textwrap.dedent(MODEL))
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -61,14 +50,14 @@ def test_it_trains_samples_and_is_measured(tmp_path: Path) -> None:
         ["prepare", "--dataset", "univariate_smoke"],
         ["train", *run], ["sample", *run], ["evaluate", *run],
     ):  # fmt: skip
-        done = t3vae(*arguments, cwd=tmp_path)
+        done = t3vae(*arguments, cwd=tmp_path, path=str(tmp_path))
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "results/metrics/univariate_smoke/mine/seed0.json").exists()
 
 
 def test_its_parameters_are_checked(tmp_path: Path) -> None:
     workspace(tmp_path, factor=2.0, surprise=1)
-    done = t3vae("params", cwd=tmp_path)
+    done = t3vae("params", cwd=tmp_path, path=str(tmp_path))
     assert done.returncode == 2
     assert "factor" in done.stderr
     assert "surprise" in done.stderr
