@@ -13,13 +13,17 @@ from typing import Any
 import fake_results as fake
 import matplotlib.colors as mcolors
 import numpy as np
+import pandas as pd
 import pytest
+from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from t3vae import layout
 from t3vae.errors import ConfigError, DataError
 from t3vae.figures import REGISTRY, caption
+from t3vae.figures.axes import thin_ticks
+from t3vae.figures.history import history, limits
 from t3vae.figures.labels import LAWS, model_label
 from t3vae.figures.provenance import read_provenance
 from t3vae.figures.style import OKABE_ITO, Style
@@ -117,36 +121,6 @@ def test_another_process_draws_the_same_bytes(root: Path, tmp_path: Path) -> Non
     assert [output(root, "univariate", name) for name in ("metrics", "aggregate")] == first
 
 
-def texts(drawn: Figure) -> list[tuple[str, Any]]:
-    """Return every visible text and its box in pixels."""
-    renderer = drawn.canvas.get_renderer()  # type: ignore[attr-defined]
-    hidden = {text for axes in drawn.axes if not axes.get_visible() for text in axes.findobj(Text)}
-    found = []
-    for text in drawn.findobj(Text):
-        assert isinstance(text, Text)
-        if text in hidden or not text.get_visible() or not text.get_text().strip():
-            continue
-        if text.axes is not None and not text.axes.axison and text not in text.axes.texts:
-            continue
-        box = text.get_window_extent(renderer)
-        if _is_shown(text, box, drawn):
-            found.append((text.get_text(), box))
-    return found
-
-
-def _is_shown(text: Text, box: Any, drawn: Figure) -> bool:
-    """Leave out tick labels beyond the ends of their axis, which are not drawn."""
-    for axes in drawn.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            ticks = axis.get_major_ticks() + axis.get_minor_ticks()
-            for tick in ticks:
-                if text in (tick.label1, tick.label2):
-                    low, high = sorted(axis.get_view_interval())
-                    margin = 1e-9 * (abs(low) + abs(high))
-                    return bool(low - margin <= tick.get_loc() <= high + margin)
-    return True
-
-
 @pytest.mark.parametrize(("experiment", "name"), CASES + WIDE)
 def test_fits_the_page_and_nothing_is_cut_or_covered(
     root: Path, experiment: str, name: str
@@ -160,17 +134,7 @@ def test_fits_the_page_and_nothing_is_cut_or_covered(
     found = texts(drawn)
     assert len(found) > 5
     check_inside(drawn, found)
-    for (a, first), (b, second) in combinations(found, 2):
-        wide = min(first.x1, second.x1) - max(first.x0, second.x0)
-        tall = min(first.y1, second.y1) - max(first.y0, second.y0)
-        assert not (wide > 1.0 and tall > 1.5), f"{a!r} and {b!r} overlap: {wide:.1f} x {tall:.1f}"
-
-
-def check_inside(drawn: Figure, found: list[tuple[str, Any]]) -> None:
-    width, height = drawn.canvas.get_width_height()
-    for text, box in found:
-        inside = box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1
-        assert inside, f"{text!r} leaves the page: {box}"
+    check_apart(found)
 
 
 def test_the_check_of_texts_can_fail(root: Path) -> None:
@@ -178,6 +142,52 @@ def test_the_check_of_texts_can_fail(root: Path) -> None:
     drawn.axes[0].annotate("too far right", (1.1, 0.5), xycoords="axes fraction")
     with pytest.raises(AssertionError, match="too far right"):
         check_inside(drawn, texts(drawn))
+
+
+def test_tick_labels_that_would_touch_are_thinned() -> None:
+    with Style().applied():
+        drawn, grid = Style().panels(1, 2, 20.0)
+        for axes in grid[0]:
+            axes.set_xscale("symlog", linthresh=1e-3)
+            axes.set_xlim(-5e-3, 0.12)
+            axes.set_xticks([0.0, 1e-2, 2e-2, 1e-1], ["0", "0.01", "0.02", "0.1"])
+        thin_ticks(grid[0, 1])
+        drawn.canvas.draw()
+    with pytest.raises(AssertionError, match="overlap"):
+        check_apart([(t, box) for t, box in texts(drawn) if box.x1 < 0.5 * drawn.bbox.x1])
+    check_apart([(t, box) for t, box in texts(drawn) if box.x0 > 0.5 * drawn.bbox.x1])
+    axes = grid[0, 1]
+    assert {0.0, 0.1} <= set(axes.get_xticks()) < {0.0, 1e-2, 2e-2, 1e-1}
+    assert {1e-2, 2e-2} <= {*axes.get_xticks(), *axes.get_xticks(minor=True)}
+
+
+def test_a_lone_peak_of_a_loss_is_marked_and_does_not_set_the_axis(root: Path) -> None:
+    table = read_table(layout.under(root, layout.table("univariate", "history.csv")))
+    calm = table["validation_total_mean"].max()
+    row = table.index[(table["model"] == "vae") & (table["epoch"] == 40)]
+    table.loc[row, ["validation_total_mean", "validation_total_maximum"]] = 4321.0
+    style = Style(models=tuple(MODELS))
+    with style.applied():
+        drawn = history({"history.csv": table}, style)
+        drawn.canvas.draw()
+    axes = drawn.axes[2]
+    assert axes.get_ylim()[1] < 1.5 * calm
+    carets = [line for line in axes.lines if line.get_marker() == "^"]
+    assert [(line.get_xdata()[0], line.get_color()) for line in carets] == [
+        (40, style.colour("vae"))
+    ]
+    assert [text for text, _ in texts(drawn)].count("4320") == 1
+    check_apart(texts(drawn))
+    assert not [line for line in drawn.axes[0].lines if line.get_marker() in "^v"]
+
+
+def test_limits_follow_a_real_rise() -> None:
+    rise = pd.Series(np.linspace(0.0, 100.0, 60))
+    assert limits([rise])[1] >= 100.0
+    twice = rise.copy()
+    twice[30] = twice[31] = 1e4
+    assert 100.0 <= limits([twice])[1] < 200.0
+    assert limits([pd.Series([2.0, 2.0, 2.0])]) == (1.0, 3.0)
 
 
 def test_larger_text_still_fits(root: Path) -> None:

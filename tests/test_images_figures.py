@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
 from pathlib import Path
 
 import fake_pictures as fake
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
+from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
 
 from t3vae import files, layout
 from t3vae.errors import DataError
 from t3vae.figures import REGISTRY, caption
+from t3vae.figures.labels import model_label
 from t3vae.figures.provenance import read_provenance
+from t3vae.figures.style import Style
 from t3vae.metrics.summary import paired
 from t3vae.report.page import build
 from t3vae.stages import collect, figure
-from t3vae.tables.files import read_table
+from t3vae.tables import reads
+from t3vae.tables.each import each
+from t3vae.tables.files import read_table, write_table
 from t3vae.tables.pictures import decode, encode, picks
 
+MORE = [
+    *("student_t_vae", "hvae", "hvae_matched", "hvae_matched_scaled", "t3hvae_joint_nu10"),
+    *("t3hvae_nu10", "de_vae_nu10", "vae_st_nu10", "factor_vae_tc5", "tilted_vae_tau10", "c_vae"),
+    *("beta_vae_matched_scaled_nu2p5", "beta_vae_matched_nu2p5", "c_vae_matched_scaled"),
+    *("t3vae_nu2p5", "t3vae_nu5", "beta_vae_0p05"),
+]
 CASES = [("classes", name) for name in fake.FIGURES] + [("faces", name) for name in fake.FACES]
 
 
@@ -94,10 +109,108 @@ def test_single_classes_have_a_table_of_their_own(root):
     assert not shared["group"].str.startswith("class:").any()
     assert {"all", "head", "tail"} <= set(shared["group"])
     assert set(each["group"]) == {f"class:{k}" for k in range(6)}
+    assert len(each) == len(each.drop_duplicates(["model", "latent", "group"]))
     assert dict(zip(each["group"], each["frequency"], strict=True))["class:4"] == 12
     faces = table(root, "faces", "attributes.csv")
     shares = dict(zip(faces["name"], faces["frequency"], strict=True))
     assert shares["Young"] + shares["not_Young"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_line_of_a_class_holds_what_its_runs_measured(root):
+    found = table(root, "classes", "per_class.csv").set_index(["model", "latent", "group"])
+    row = found.loc["t3vae_nu10", "prior", "class:3"]
+    values = []
+    for seed in fake.SEEDS:
+        record = files.read_json(layout.under(root, layout.metrics("classes", "t3vae_nu10", seed)))
+        values += [
+            e["value"]
+            for e in record["metrics"]
+            if (e["name"], e["latent"], e["group"])
+            == ("frechet_distance_classifier", "prior", "class:3")
+        ]
+    half = scipy.stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / np.sqrt(3)
+    name = "frechet_distance_classifier"
+    assert row[name] == pytest.approx(np.mean(values), rel=1e-3)
+    assert row[f"{name}_half"] == pytest.approx(half, rel=1e-2)
+    assert (row[f"{name}_seeds"], row["n"], row[f"{name}_few"]) == (3, 40, 1)
+    fitted = found.loc["t3vae_nu10", "fitted", "class:3"]
+    assert np.isnan(fitted[f"{name}_few"]) and np.isnan(fitted["class_f1"])
+
+
+def test_a_hundred_classes_of_many_models_stay_below_a_megabyte(tmp_path):
+    rng = np.random.default_rng(0)
+    flag = "only 100 pictures for 256 features: below twice the number of features"
+    entries = [
+        {
+            "model": f"beta_vae_matched_{m}",
+            "seed": seed,
+            "name": name,
+            "latent": law,
+            "group": f"class:{k}",
+            "value": 300 * rng.random(),
+            "n": 100,
+            "flag": flag,
+        }
+        for m in range(22)
+        for seed in (0, 1)
+        for law in ("prior", "fitted", "reconstruction")
+        for name in ("frechet_distance_classifier", "fid", "class_mass")
+        for k in range(100)
+    ]
+    manifest = {"classes": ["aquarium_fish"] * 100, "class_counts": {"train": [500] * 100}}
+    write_table(tmp_path / "each.csv", each("per_class.csv", entries, manifest, None))
+    assert 3e5 < (tmp_path / "each.csv").stat().st_size < 1e6
+
+
+def test_warnings_reach_tables_figures_and_report(root):
+    for name in ("metrics.csv", "paired.csv"):
+        found = table(root, "classes", name)
+        frechet = found[found["metric"] == "frechet_distance_classifier"]
+        flagged = frechet[(frechet["group"] == "tail") & (frechet["latent"] == "prior")]
+        assert set(flagged["flag"]) == {fake.FEW}
+        rest = found[~((found["group"] == "tail") & (found["latent"] == "prior"))]
+        assert rest["flag"].isna().all()
+    for name in ("metrics", "paired"):
+        drawn = draw(root, "classes", name)
+        assert [text for text, _ in texts(drawn)].count("few pictures") == 1
+        hollow = {
+            axes.get_title(loc="left")
+            for axes in drawn.axes
+            for line in axes.lines
+            if line.get_marker() == "o" and line.get_markerfacecolor() == "white"
+        }
+        assert hollow == {"Fréchet, tail"}
+    titles = {axes.get_title(loc="left") for axes in draw(root, "classes", "per_class").axes}
+    assert {"Fréchet, model prior †", "Fréchet, fitted law"} <= titles
+
+
+@pytest.mark.parametrize("name", ["metrics", "paired", "per_class", "history", "attributes"])
+def test_many_models_fit_the_page_and_nothing_is_covered(root, name):
+    experiment = "faces" if name == "attributes" else "classes"
+    drawn = draw(root, experiment, name, fake.MODELS + MORE)
+    width, height = 25.4 * drawn.get_size_inches()
+    assert width == pytest.approx(180.0) and height < 260.0
+    found = texts(drawn)
+    shown = " ".join(" ".join(text for text, _ in found).split())
+    for model in ("t3vae_nu10", "beta_vae_matched_scaled_nu2p5"):
+        assert model_label(model) in shown
+    check_inside(drawn, found)
+    check_apart(found)
+
+
+def draw(root: Path, experiment: str, name: str, models: list[str] | None = None) -> Figure:
+    """Return a figure, laid out; models without results of their own take a control's."""
+    style = Style(models=tuple(models or fake.MODELS))
+    tables = {t: table(root, experiment, t) for t in reads(name)}
+    for key, rows in tables.items():
+        new = [m for m in style.models if m not in set(rows["model"])]
+        copies = [rows[rows["model"] == fake.MODELS[1]].assign(model=m) for m in new]
+        tables[key] = pd.concat([rows, *copies], ignore_index=True)
+    module, _, function = REGISTRY[name].partition(":")
+    with style.applied():
+        drawn: Figure = getattr(import_module(module), function)(tables, style)
+        drawn.canvas.draw()
+    return drawn
 
 
 def test_differences_to_both_controls(root):
@@ -138,7 +251,7 @@ def test_figures_are_drawn_with_provenance_and_caption(root, experiment, name):
     assert len(caption(name)) > 40
 
 
-@pytest.mark.parametrize("name", ["samples", "per_class"])
+@pytest.mark.parametrize("name", ["samples", "per_class", "metrics", "paired"])
 def test_figures_are_the_same_bytes_again(root, tmp_path, name):
     path = layout.under(root, layout.figure("classes", name, "png"))
     before = path.read_bytes()
@@ -147,10 +260,6 @@ def test_figures_are_the_same_bytes_again(root, tmp_path, name):
 
 
 def test_grids_show_each_picture_once(root):
-    from importlib import import_module
-
-    from t3vae.figures.style import Style
-
     style = Style(models=tuple(fake.MODELS))
     for name in ("samples", "reconstructions"):
         rows = table(root, "classes", f"{name}.csv")
@@ -181,3 +290,5 @@ def test_report_shows_pictures_and_both_controls(root):
     assert page.count("data:image/png;base64,") == len(CASES)
     assert "β-VAE matched, scaled" in page and "Fréchet (classifier)" in page
     assert "the model is not conditional" in page
+    assert page.count("† From fewer pictures than twice the number of features") == 1
+    assert fake.FEW in page and re.search(r"\d \[[^]]*\] †", page)

@@ -140,3 +140,19 @@ def test_values_of_the_truth_are_not_compared():
 def test_two_values_of_one_seed_are_an_error():
     with pytest.raises(MetricError, match="two values"):
         summarise(entries("vae", [1.0]) * 2)
+
+
+def test_the_warning_with_the_fewest_points_reaches_the_rows():
+    def fid(model, seed, n, flag=None):
+        more = {"flag": flag} if flag else {}
+        base = {"name": "fid", "latent": "prior", "group": "tail", "value": 1.0 + seed}
+        return {**base, "model": model, "seed": seed, "n": n, **more}
+
+    table = [fid("a", 0, 90, "only 90"), fid("a", 1, 30, "only 30"), fid("a", 2, 500)]
+    table += [fid("b", seed, 500) for seed in range(3)]
+    flags = {row["model"]: row["flag"] for row in summarise(table)}
+    assert flags == {"a": "only 30", "b": None}
+    assert [row["flag"] for row in paired(table, "a")] == ["only 30"]
+    assert [row["flag"] for row in paired(table[2:], "a")] == [None]
+    missing = fid("a", 0, 1, "only 1") | {"value": None, "reason": "too few"}
+    assert summarise([missing])[0]["flag"] is None

@@ -10,8 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from t3vae.figures.axes import log_axis, panel_title, wrapped
 from t3vae.figures.labels import LAW_LABELS, model_label, used_laws
-from t3vae.figures.style import LAW_DASHES, Style, area_handle, law_handle, log_axis, panel_title
+from t3vae.figures.style import LAW_DASHES, Style, area_handle, law_handle
 
 __all__ = ["aggregate"]
 
@@ -30,8 +31,18 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     laws = used_laws([law for law in table["latent"].unique() if law != "aggregate"])
     rows, columns, wide = style.grid(len(models))
     legend = [area_handle(GREY, LAW_LABELS["aggregate"]), *(law_handle(n, style) for n in laws)]
+    titles = [wrapped(model_label(m), 27.0 if wide else 38.0) for m in models]
+    high = 3.2 * max((text.count("\n") for text in titles), default=0)
     drawn, grid = style.panels(
-        rows, columns, 21.0, wide=wide, legend=legend, left=12.0, gap_x=11.0, gap_y=9.0
+        rows,
+        columns,
+        21.0,
+        wide=wide,
+        legend=legend,
+        left=12.0,
+        gap_x=11.0,
+        gap_y=9.0 + high,
+        head=high,
     )
     for i, axes in enumerate(grid.flat):
         if i >= len(models):
@@ -54,7 +65,7 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         axes.set_ylim(floor, top)
         log_axis(axes, "y")
         axes.set_xlim(edges[0], edges[-1])
-        panel_title(axes, model_label(models[i]))
+        panel_title(axes, titles[i])
         _distances(axes, distances[distances["model"] == models[i]], laws, style, wide)
         if i % columns == 0:
             axes.set_ylabel("density")
@@ -64,8 +75,10 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 
 
 def _limits(base: pd.DataFrame) -> tuple[float, float]:
+    """Return limits that leave the upper quarter to the numbers."""
     positive = base.loc[base["density"] > 0, "density"]
-    return 0.5 * float(positive.min()), 60.0 * float(positive.max())
+    floor, top = 0.5 * float(positive.min()), 2.0 * float(positive.max())
+    return floor, top * (top / floor) ** 0.33
 
 
 def _distances(axes: Axes, rows: pd.DataFrame, laws: list[str], style: Style, wide: bool) -> None:

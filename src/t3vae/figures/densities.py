@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from t3vae.figures.axes import panel_title
 from t3vae.figures.labels import LAW_LABELS, model_label, used_laws
-from t3vae.figures.style import LAW_DASHES, Style, area_handle, law_handle, panel_title
+from t3vae.figures.style import LAW_DASHES, Style, area_handle, law_handle
 
 __all__ = ["density", "density_log"]
 

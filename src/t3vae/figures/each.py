@@ -1,21 +1,26 @@
-"""One value a class against its frequency, and one value a face attribute."""
+"""Heat maps of single classes and of face attributes: a row a model, a column a class."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from t3vae.figures.axes import panel_title, short_number, thin_ticks
 from t3vae.figures.labels import LAW_SHORT, model_label
-from t3vae.figures.style import Style, log_axis, model_handle, panel_title
+from t3vae.figures.style import Style
 from t3vae.metrics.labels import METRICS
 
 __all__ = ["attributes", "per_class"]
 
-_PANELS = (
+PANELS = (
     ("reconstruction_error", "reconstruction"),
     ("fid", "reconstruction"),
     ("fid", "fitted"),
@@ -26,169 +31,161 @@ _PANELS = (
     ("class_mass", "prior"),
     ("class_mass", "fitted"),
 )
-_ROW_MM = 3.4
+OF_ATTRIBUTES = ("reconstruction_error", "fid", "frechet_distance_classifier", "kid")
+SHORT = {
+    "reconstruction_error": "error",
+    "frechet_distance_classifier": "Fréchet",
+    "class_f1": "F1",
+    "class_mass": "share",
+}
+ROW_MM, BAR_MM = 2.95, 1.5
+GREY = "#E2E2E2"
 
 
 def per_class(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw metrics of single classes against the number of their training pictures.
+    """Draw metrics of single classes, from many to few training pictures.
 
     Args:
         tables: ``per_class.csv``.
-        style: sizes, colours and models.
+        style: sizes and models.
     """
     table = tables["per_class.csv"]
-    panels = _present(table, _PANELS)
-    legend = [model_handle(model, style) for model in _models(table, style)]
-    wide = True
+    members = table.drop_duplicates("group").sort_values(
+        "frequency", ascending=False, kind="stable"
+    )
+    panels = _present(table, PANELS)
+    models = _models(table, style)
     columns = min(3, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
     drawn, grid = style.panels(
-        rows, columns, 36.0, wide=wide, legend=legend, left=11.0, gap_x=11.0, gap_y=10.0
+        rows,
+        columns,
+        ROW_MM * max(len(models), 4),
+        wide=True,
+        left=_room(models),
+        right=11.0,
+        gap_x=13.5,
+        gap_y=8.5,
     )
     for i, axes in enumerate(grid.flat):
         if i >= len(panels):
             axes.set_visible(False)
             continue
-        metric, law = panels[i]
-        part = table[(table["metric"] == metric) & (table["latent"] == law)]
-        for model in style.models:
-            own = part[part["model"] == model].sort_values("frequency")
-            if own.empty:
-                continue
-            colour = style.colour(model)
-            ends = own.dropna(subset=["ci_low", "ci_high"])
-            axes.fill_between(
-                ends["frequency"],
-                ends["ci_low"],
-                ends["ci_high"],
-                color=colour,
-                alpha=0.1,
-                linewidth=0,
-            )
-            axes.plot(
-                own["frequency"],
-                own["mean"],
-                color=colour,
-                linestyle=style.dashes(model),
-                linewidth=0.8 * style.line_width,
-                marker="o",
-                markersize=1.6,
-                markeredgewidth=0,
-            )
-        _frequency_axis(axes, part)
-        _limits(axes, part)
-        panel_title(axes, f"{_short_label(metric)}, {LAW_SHORT.get(law, law)}")
-    for i in range(max(0, len(panels) - columns), len(panels)):
-        grid.flat[i].set_xlabel("training pictures of the class")
+        _heat(axes, table, panels[i], models, list(members["group"]))
+        axes.tick_params(labelleft=i % columns == 0)
+        step = -(-len(members) // 12)
+        places = np.arange(0, len(members), step)
+        texts = [f"{count:.0f}" for count in members["frequency"].iloc[places]]
+        axes.set_xticks(places + 0.5, texts)
+        thin_ticks(axes)
+        axes.xaxis.set_minor_locator(NullLocator())
+        if i + columns >= len(panels):
+            axes.set_xlabel("training pictures of the class")
     return drawn
 
 
 def attributes(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw metrics of pictures with each attribute, the rarest attribute first.
+    """Draw metrics of pictures with each attribute, from common to rare.
 
     Args:
         tables: ``attributes.csv``.
-        style: sizes, colours and models.
+        style: sizes and models.
     """
     table = tables["attributes.csv"]
-    panels = _present(
-        table,
-        tuple(
-            (m, "reconstruction")
-            for m in ("reconstruction_error", "fid", "frechet_distance_classifier", "kid")
-        ),
-    )[:3]
-    order = table.drop_duplicates("name").sort_values(["frequency", "name"])
-    names = list(order["name"])
+    members = table.drop_duplicates("group").sort_values(
+        "frequency", ascending=False, kind="stable"
+    )
+    panels = _present(table, tuple((metric, "reconstruction") for metric in OF_ATTRIBUTES))[:3]
+    models = _models(table, style)
     texts = [
         f"{name.replace('_', ' ')} ({100 * share:.0f} %)"
-        for name, share in zip(names, order["frequency"], strict=True)
-    ]
-    legend = [
-        (
-            Line2D([], [], color=style.colour(m), marker="o", markersize=3, linestyle="none"),
-            model_label(m),
-        )
-        for m in _models(table, style)
+        for name, share in zip(members["name"], members["frequency"], strict=True)
     ]
     drawn, grid = style.panels(
-        1,
         max(1, len(panels)),
-        _ROW_MM * max(len(names), 3),
+        1,
+        ROW_MM * max(len(models), 4),
         wide=True,
-        legend=legend,
-        left=4.0 + 1.5 * max(map(len, texts), default=4),
-        bottom=5.0,
-        gap_x=5.0,
+        left=_room(models),
+        right=11.0,
+        bottom=2.0 + 1.45 * max(map(len, texts)),
+        gap_y=6.0,
     )
-    for i, axes in enumerate(grid[0]):
+    for i, axes in enumerate(grid[:, 0]):
         if i >= len(panels):
             axes.set_visible(False)
             continue
-        metric, law = panels[i]
-        part = table[(table["metric"] == metric) & (table["latent"] == law)]
-        for model in style.models:
-            own = part[part["model"] == model].set_index("name")
-            for y, name in enumerate(names):
-                if name not in own.index:
-                    continue
-                row = own.loc[name]
-                if not (pd.isna(row["ci_low"]) or pd.isna(row["ci_high"])):
-                    axes.plot(
-                        [row["ci_low"], row["ci_high"]],
-                        [y, y],
-                        color=style.colour(model),
-                        linewidth=0.6,
-                    )
-                axes.plot(
-                    row["mean"],
-                    y,
-                    "o",
-                    color=style.colour(model),
-                    markersize=2.2,
-                    markeredgewidth=0,
-                )
-        for y in range(0, len(names), 2):
-            axes.axhspan(y - 0.5, y + 0.5, color="#F3F3F3", linewidth=0, zorder=0)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_yticks(range(len(names)), texts if i == 0 else [""] * len(names))
-        axes.tick_params(axis="y", length=0)
-        panel_title(axes, _short_label(metric))
+        _heat(axes, table, panels[i], models, list(members["group"]))
+        last = i == len(panels) - 1
+        axes.set_xticks(np.arange(len(texts)) + 0.5, texts, rotation=90)
+        axes.tick_params(labelbottom=last)
     return drawn
 
 
+def _heat(
+    axes: Axes,
+    table: pd.DataFrame,
+    panel: tuple[str, str],
+    models: Sequence[str],
+    groups: Sequence[str],
+) -> None:
+    """Draw one metric under one law, with a colour bar of its own at the right."""
+    metric, law = panel
+    part = table[table["latent"] == law]
+    values = part.pivot(index="model", columns="group", values=metric)
+    values = values.reindex(index=list(models), columns=list(groups)).astype(float)
+    drawn = axes.get_figure(root=True)
+    assert drawn is not None
+    box = axes.get_position()
+    width = BAR_MM / (25.4 * drawn.get_figwidth())
+    bar = drawn.add_axes((box.x1 + 0.7 * width, box.y0, width, box.height))
+    scale = _scale(values)
+    sns.heatmap(
+        values,
+        ax=axes,
+        cbar_ax=bar,
+        norm=scale,
+        cmap="viridis",
+        xticklabels=False,
+        yticklabels=False,
+        rasterized=True,
+    )
+    axes.set_facecolor(GREY)
+    axes.set(xlabel="", ylabel="")
+    axes.set_yticks(np.arange(len(models)) + 0.5, [model_label(m) for m in models])
+    axes.tick_params(axis="y", length=0)
+    logarithmic = isinstance(scale, LogNorm)
+    bar.yaxis.set_major_locator(
+        LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(4, steps=[1, 2, 5, 10])
+    )
+    bar.yaxis.set_minor_locator(NullLocator())
+    bar.yaxis.set_major_formatter(FuncFormatter(short_number))
+    few = f"{metric}_few" in part and bool(part[f"{metric}_few"].notna().any())
+    title = f"{SHORT.get(metric, METRICS[metric].label)}, {LAW_SHORT.get(law, law)}"
+    panel_title(axes, title + (" †" if few else ""))
+
+
+def _scale(values: pd.DataFrame) -> Any:
+    """Return a logarithmic scale where values span more than a factor of four."""
+    known = values.to_numpy()[np.isfinite(values.to_numpy())]
+    low, high = float(known.min()), float(known.max())
+    if low > 0 and high > 4 * low:
+        return LogNorm(low, high)
+    return Normalize(min(low, 0.0) if high > 2 * low else low, high if high > low else low + 1.0)
+
+
 def _present(table: pd.DataFrame, panels: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    known = set(zip(table["metric"], table["latent"], strict=True))
-    return [panel for panel in panels if panel in known]
+    return [
+        (metric, law)
+        for metric, law in panels
+        if table.loc[table["latent"] == law, metric].notna().any()
+    ]
 
 
 def _models(table: pd.DataFrame, style: Style) -> list[str]:
     return [model for model in style.models if model in set(table["model"])]
 
 
-def _short_label(metric: str) -> str:
-    short = {
-        "reconstruction_error": "error",
-        "frechet_distance_classifier": "Fréchet (classifier)",
-        "class_f1": "F1",
-        "class_mass": "share",
-    }
-    return short.get(metric, METRICS[metric].label)
-
-
-def _frequency_axis(axes: Axes, part: pd.DataFrame) -> None:
-    low, high = float(part["frequency"].min()), float(part["frequency"].max())
-    if low > 0 and high > 2 * low:
-        axes.set_xlim(low / 1.1, high * 1.1)
-        log_axis(axes, "x", dense=high < 30 * low)
-
-
-def _limits(axes: Axes, part: pd.DataFrame) -> None:
-    """Let the means fill the panel; intervals of three seeds may go beyond it."""
-    low, high = float(part["mean"].min()), float(part["mean"].max())
-    if low > 0 and high > 12 * low:
-        axes.set_ylim(low / 1.3, high * 1.3)
-        log_axis(axes, "y")
-        return
-    margin = 0.12 * (high - low) or 0.1 * abs(high) or 0.1
-    axes.set_ylim(low - margin, high + margin)
+def _room(models: Sequence[str]) -> float:
+    """Return the millimetres that names of models take."""
+    return 3.0 + 1.45 * max((len(model_label(m)) for m in models), default=4)

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
+from t3vae.figures.axes import panel_title
 from t3vae.figures.labels import LAW_LABELS, LAW_SHORT, model_label, used_laws
-from t3vae.figures.style import Style, panel_title
+from t3vae.figures.style import Style
 
 __all__ = ["heatmaps"]
 

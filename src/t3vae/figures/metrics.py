@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from t3vae.figures.labels import LAW_LABELS, LAW_SHORT, model_label, used_laws
-from t3vae.figures.style import LAW_MARKERS, Style, log_axis, panel_title
+from t3vae.figures.axes import few_handle, log_axis, panel_title, point, short_number, thin_ticks
+from t3vae.figures.labels import LAW_LABELS, model_label, used_laws
+from t3vae.figures.style import LAW_MARKERS, Style, law_point_handle
 from t3vae.tables.headlines import HEADLINES, Headline, select
 
 __all__ = ["metrics"]
@@ -37,9 +38,9 @@ def metrics(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     drawn, grid = style.panels(
         rows,
         columns,
-        3.5 * max(len(models), 3),
+        (3.5 if len(models) < 20 else 3.1) * max(len(models), 3),
         wide=wide,
-        legend=_legend(laws, style),
+        legend=_legend(laws, style, shown),
         left=max(2.0 + 1.45 * max(len(model_label(m)) for m in models), 11.0),
         right=4.0,
         bottom=5.0,
@@ -77,7 +78,17 @@ def _panel(
             if pd.isna(row["mean"]):
                 missing.setdefault(i, []).append((i + offsets[j], law))
                 continue
-            _point(axes, row, i + offsets[j], law, headline, style)
+            low = row["ci_low"]
+            if headline.scale == "log" and not pd.isna(low):
+                low = max(low, row["mean"] / 1e3)
+            point(
+                axes,
+                (row["mean"], i + offsets[j]),
+                (low, row["ci_high"]),
+                colour=style.colour(law),
+                marker=LAW_MARKERS.get(law, "^"),
+                few=not pd.isna(row["flag"]),
+            )
     for i in range(0, len(models), 2):
         axes.axhspan(i - 0.5, i + 0.5, color="#F3F3F3", linewidth=0, zorder=0)
     axes.set_ylim(len(models) - 0.5, -0.5)
@@ -86,36 +97,17 @@ def _panel(
     axes.spines["left"].set_visible(False)
     panel_title(axes, headline.label)
     _scale(axes, headline, rows)
+    thin_ticks(axes)
     for i, places in missing.items():
         alone = len(places) == 1
         axes.annotate(
-            "no value",
+            "no value" if len(missing) < 4 else "–",
             (0.02, places[0][0] if alone else i),
             xycoords=("axes fraction", "data"),
             color=style.colour(places[0][1]) if alone else "#555555",
             va="center",
             bbox={"facecolor": "white", "linewidth": 0, "pad": 0.3, "alpha": 0.9},
         )
-
-
-def _point(
-    axes: Axes, row: pd.Series, y: float, law: str, headline: Headline, style: Style
-) -> None:
-    low, high = row["ci_low"], row["ci_high"]
-    colour = style.colour(law)
-    if not (pd.isna(low) or pd.isna(high)):
-        if headline.scale == "log":
-            low = max(low, row["mean"] / 1e3)
-        axes.plot([low, high], [y, y], color=colour, linewidth=0.9, solid_capstyle="butt")
-    axes.plot(
-        row["mean"],
-        y,
-        marker=LAW_MARKERS.get(law, "^"),
-        color=colour,
-        markersize=2.6,
-        markeredgewidth=0.0,
-        linestyle="none",
-    )
 
 
 def _scale(axes: Axes, headline: Headline, rows: pd.DataFrame) -> None:
@@ -145,23 +137,18 @@ def _scale(axes: Axes, headline: Headline, rows: pd.DataFrame) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
         return
     many = MaxNLocator(4, steps=[1, 2, 5, 10])
-    short = max(len(_short(tick, None)) for tick in many.tick_values(low, high)) <= 3
+    short = max(len(short_number(tick)) for tick in many.tick_values(low, high)) <= 3
     axes.xaxis.set_major_locator(many if short else MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+    axes.xaxis.set_major_formatter(FuncFormatter(short_number))
 
 
-def _short(value: float, _: object) -> str:
-    """Return a tick label: 0.002, 2e-5, without padding."""
-    mantissa, found, exponent = f"{value:.4g}".partition("e")
-    text = f"{mantissa}e{int(exponent)}" if found else mantissa
-    return text.replace("-", "−")
-
-
-def _legend(laws: list[str], style: Style) -> list[tuple[Artist, str]]:
-    handles: list[tuple[Artist, str]] = []
-    for law in laws:
-        marker = LAW_MARKERS.get(law, "^")
-        line = Line2D([], [], color=style.colour(law), marker=marker, markersize=3, linewidth=0.9)
-        handles.append((line, LAW_SHORT.get(law, law)))
-    truth = Line2D([], [], color="black", linewidth=0.6, linestyle=(0, (1, 1)))
-    return [*handles, (truth, LAW_LABELS["truth"])]
+def _legend(
+    laws: list[str], style: Style, shown: list[tuple[Headline, pd.DataFrame]]
+) -> list[tuple[Artist, str]]:
+    handles = [law_point_handle(law, style) for law in laws]
+    if any(rows["flag"].notna().any() for _, rows in shown):
+        handles.append(few_handle())
+    if any(rows["ideal"].notna().any() for _, rows in shown):
+        truth = Line2D([], [], color="black", linewidth=0.6, linestyle=(0, (1, 1)))
+        handles.append((truth, LAW_LABELS["truth"]))
+    return handles

@@ -1,4 +1,4 @@
-"""Paired differences to the controls: one panel a metric, one line a model and control."""
+"""Paired differences to the controls: one panel a metric, models below the control they have."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from t3vae.figures.labels import LAW_SHORT, model_label, used_laws
-from t3vae.figures.style import LAW_MARKERS, Style, panel_title
+from t3vae.figures.axes import few_handle, panel_title, point, short_number, thin_ticks, wrapped
+from t3vae.figures.labels import model_label, used_laws
+from t3vae.figures.style import LAW_MARKERS, Style, law_point_handle
 from t3vae.tables.headlines import HEADLINES, Headline
 
 __all__ = ["paired"]
+
+Line = tuple[str, str]  # model, or nothing for a heading, and its control
+MANY = 16  # lines, from which on panels are narrow
 
 
 def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
@@ -27,49 +30,64 @@ def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """
     table = tables["paired.csv"]
     table = table[~(table["metric"] == "class_mass")]
-    pairs = [
-        (model, control)
-        for model in style.models
-        for control in dict.fromkeys(table[table["model"] == model]["control"])
-    ]
+    lines = _lines(table, style)
     shown = [(h, found) for h in HEADLINES if len(found := _rows(table, h))]
     laws = used_laws(list(table["latent"].dropna().unique()))
-    columns = min(4, max(1, len(shown)))
+    many = len(lines) > MANY
+    columns = min(6 if many else 4, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
-    texts = [f"{model_label(m)} − {model_label(c)}" for m, c in pairs]
-    legend = [
-        (
-            Line2D(
-                [],
-                [],
-                color=style.colour(law),
-                marker=LAW_MARKERS.get(law, "^"),
-                markersize=3,
-                linewidth=0.9,
-            ),
-            LAW_SHORT.get(law, law),
-        )
-        for law in laws
-    ]
+    texts = [model_label(model) if model else f"− {model_label(c)}:" for model, c in lines]
+    left, gap = 3.0 + 1.45 * max(map(len, texts), default=4), 4.5 if many else 6.5
+    legend = [law_point_handle(law, style) for law in laws]
+    if any(found["flag"].notna().any() for _, found in shown):
+        legend.append(few_handle())
+    room = (style.page_width_mm - left - 4.0 - (columns - 1) * gap) / columns + 0.5 * gap
+    titles = [wrapped(headline.label, room) for headline, _ in shown]
+    high = 3.2 * max((text.count("\n") for text in titles), default=0)
     drawn, grid = style.panels(
         rows,
         columns,
-        3.9 * max(len(pairs), 3),
+        (3.0 if many else 3.6) * max(len(lines), 4),
         wide=True,
         legend=legend,
-        left=3.0 + 1.42 * max(map(len, texts), default=4),
+        left=left,
         right=4.0,
         bottom=5.0,
-        gap_x=6.5,
-        gap_y=9.5,
+        gap_x=gap,
+        gap_y=9.5 + high,
+        head=high,
     )
     for i, axes in enumerate(grid.flat):
         if i >= len(shown):
             axes.set_visible(False)
             continue
-        _panel(axes, *shown[i], pairs, texts, laws, style)
-        axes.tick_params(labelleft=i % columns == 0)
+        _panel(axes, shown[i][1], lines, laws, style)
+        panel_title(axes, titles[i])
+        axes.set_yticks(range(len(lines)), texts)
+        axes.tick_params(axis="y", length=0, labelleft=i % columns == 0)
+        axes.xaxis.set_major_locator(FixedLocator(_ticks(axes.get_xlim()[1])))
+        axes.xaxis.set_major_formatter(FuncFormatter(short_number))
+        thin_ticks(axes)
     return drawn
+
+
+def _lines(table: pd.DataFrame, style: Style) -> list[Line]:
+    """Return the lines from top to bottom: of each control a heading, then its models."""
+    pairs = table[["control", "model"]].drop_duplicates()
+    found: list[Line] = []
+    for control in (m for m in style.models if m in set(pairs["control"])):
+        compared = set(pairs.loc[pairs["control"] == control, "model"])
+        found += [("", control), *((m, control) for m in style.models if m in compared)]
+    return found
+
+
+def _ticks(end: float) -> list[float]:
+    """Return a round number well inside the axis, on both sides of zero."""
+    power = 10.0 ** np.floor(np.log10(0.75 * end))
+    largest = (
+        max(step for step in (1.0, 2.0, 3.0, 4.0, 6.0, 8.0) if step * power <= 0.75 * end) * power
+    )
+    return [-largest, 0.0, largest]
 
 
 def _rows(table: pd.DataFrame, headline: Headline) -> pd.DataFrame:
@@ -78,43 +96,33 @@ def _rows(table: pd.DataFrame, headline: Headline) -> pd.DataFrame:
 
 
 def _panel(
-    axes: Axes,
-    headline: Headline,
-    rows: pd.DataFrame,
-    pairs: list[tuple[str, str]],
-    texts: list[str],
-    laws: list[str],
-    style: Style,
+    axes: Axes, rows: pd.DataFrame, lines: list[Line], laws: list[str], style: Style
 ) -> None:
-    axes.axvline(0.0, color="black", linewidth=0.6, linestyle=(0, (1, 1)))
-    offsets = np.linspace(-0.27, 0.27, len(laws)) if len(laws) > 1 else [0.0]
-    values = []
-    for j, law in enumerate(laws):
-        part = rows[rows["latent"] == law]
-        for i, (model, control) in enumerate(pairs):
-            own = part[(part["model"] == model) & (part["control"] == control)]
-            if own.empty:
-                continue
-            row, y, colour = own.iloc[0], i + offsets[j], style.colour(law)
-            values.append(float(row["difference"]))
-            if not pd.isna(row["ci_low"]):
-                axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=0.9)
-            axes.plot(
-                row["difference"],
-                y,
+    offsets = dict(zip(laws, np.linspace(-0.27, 0.27, len(laws)), strict=True))
+    if len(laws) == 1:
+        offsets[laws[0]] = 0.0
+    places = {line: y for y, line in enumerate(lines)}
+    for row in rows.to_dict("records"):
+        y = places.get((row["model"], row["control"]))
+        if y is not None:
+            law = row["latent"]
+            point(
+                axes,
+                (row["difference"], y + offsets[law]),
+                (row["ci_low"], row["ci_high"]),
+                colour=style.colour(law),
                 marker=LAW_MARKERS.get(law, "^"),
-                color=colour,
-                markersize=2.6,
-                markeredgewidth=0.0,
-                linestyle="none",
+                few=not pd.isna(row["flag"]),
             )
-    for i in range(0, len(pairs), 2):
-        axes.axhspan(i - 0.5, i + 0.5, color="#F3F3F3", linewidth=0, zorder=0)
-    axes.set_ylim(len(pairs) - 0.5, -0.5)
-    axes.set_yticks(range(len(pairs)), texts)
-    axes.tick_params(axis="y", length=0)
+    first = 0
+    for y, (model, _) in enumerate(lines):
+        if not model:
+            first = y
+            axes.axhline(y, color="#BBBBBB", linewidth=0.4, zorder=0)
+        elif (y - first) % 2:
+            axes.axhspan(y - 0.5, y + 0.5, color="#F3F3F3", linewidth=0, zorder=0)
+    axes.axvline(0.0, color="black", linewidth=0.6, linestyle=(0, (1, 1)))
+    axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.spines["left"].set_visible(False)
-    widest = 1.5 * max((abs(value) for value in values), default=1.0) or 1.0
+    widest = 1.5 * float(rows["difference"].abs().max()) or 1.0
     axes.set_xlim(-widest, widest)
-    axes.xaxis.set_major_locator(MaxNLocator(3, symmetric=True))
-    panel_title(axes, headline.label)

@@ -20,14 +20,12 @@ import matplotlib as mpl
 import matplotlib.colors as mcolors
 import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from t3vae.figures.labels import LAW_LABELS, model_label, stem
+from t3vae.figures.labels import LAW_LABELS, LAW_SHORT, model_label, stem
 from t3vae.figures.provenance import PNG_KEY
 from t3vae.files import write_bytes
 
@@ -37,9 +35,8 @@ __all__ = [
     "Style",
     "area_handle",
     "law_handle",
-    "log_axis",
+    "law_point_handle",
     "model_handle",
-    "panel_title",
     "save",
 ]
 
@@ -174,6 +171,7 @@ class Style:
         bottom: float = 8.5,
         gap_x: float = 4.0,
         gap_y: float = 7.0,
+        head: float = 0.0,
     ) -> tuple[Figure, np.ndarray]:
         """Return a figure and its axes [rows, columns], laid out in millimetres.
 
@@ -186,11 +184,12 @@ class Style:
             legend: handles and texts of a legend above the panels.
             left, right, bottom: margins.
             gap_x, gap_y: between panels; a title needs 4 of ``gap_y``.
+            head: more room above the first panels, for titles of several lines.
         """
         unit = self.font_size / 7.5
         width = self.page_width_mm if wide else self.column_width_mm
         lines, across = self._legend_shape(legend, width)
-        top = unit * (4.5 + (3.6 * lines + 1.5 if lines else 0.0))
+        top = unit * (4.5 + head + (3.6 * lines + 1.5 if lines else 0.0))
         left, right, bottom, gap_x, gap_y = (
             unit * value for value in (left, right, bottom, gap_x, gap_y)
         )
@@ -247,6 +246,13 @@ def law_handle(law: str, style: Style) -> tuple[Artist, str]:
     return line, LAW_LABELS.get(law, law)
 
 
+def law_point_handle(law: str, style: Style) -> tuple[Artist, str]:
+    """Return the legend entry of a latent law drawn as points with intervals."""
+    marker = LAW_MARKERS.get(law, "^")
+    line = Line2D([], [], color=style.colour(law), marker=marker, markersize=3, linewidth=0.9)
+    return line, LAW_SHORT.get(law, law)
+
+
 def area_handle(colour: str, text: str) -> tuple[Artist, str]:
     """Return the legend entry of a filled area."""
     return Patch(facecolor=colour, linewidth=0), text
@@ -256,34 +262,6 @@ def model_handle(model: str, style: Style) -> tuple[Artist, str]:
     """Return the legend entry of a model drawn as a line."""
     line = Line2D([], [], color=style.colour(model), linestyle=style.dashes(model))
     return line, model_label(model)
-
-
-def panel_title(axes: Axes, text: str) -> None:
-    """Write the name of a panel above it, flush left."""
-    axes.set_title(text, loc="left")
-
-
-def log_axis(axes: Axes, which: str, *, dense: bool = False) -> None:
-    """Make an axis logarithmic with few, readable labels.
-
-    Args:
-        axes: the panel.
-        which: ``x`` or ``y``.
-        dense: also label 2 and 5 times a power (for an axis of one or two decades).
-    """
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
-    decades = np.log10(high / low)
-    if dense or decades < 1.7:
-        axis.set_major_locator(
-            LogLocator(subs=(1.0, 2.0, 5.0) if decades > 0.6 else (1, 2, 3, 5, 7))
-        )
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
-    else:
-        axis.set_major_locator(LogLocator(numticks=6 if decades > 4.5 else 9))
-    axis.set_minor_locator(LogLocator(subs=(2, 3, 4, 5, 6, 7, 8, 9), numticks=100))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def save(

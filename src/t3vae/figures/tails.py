@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from t3vae.figures.axes import log_axis, panel_title
 from t3vae.figures.labels import LAW_LABELS, used_laws
-from t3vae.figures.style import Style, area_handle, log_axis, model_handle, panel_title
+from t3vae.figures.style import Style, area_handle, model_handle
 
 __all__ = ["survival", "tail_qq"]
 

@@ -13,7 +13,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from t3vae.figures.style import Style, log_axis, panel_title
+from t3vae.figures.axes import log_axis, panel_title
+from t3vae.figures.style import Style
 
 __all__ = ["high_dimension", "regularizer", "tau_alpha"]
 

@@ -95,7 +95,8 @@ def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[s
     Returns:
         Rows with ``model``, ``metric``, ``latent``, ``group``, ``mean``, ``sd``, ``ci_low``,
         ``ci_high``, ``seeds`` (number of values), ``missing`` (number of seeds without one)
-        and its ``reason``, ``n`` (smallest number of points), ``p_value_median``,
+        and its ``reason``, ``n`` (smallest number of points), ``flag`` (the warning of the
+        value with the fewest points among those that have one), ``p_value_median``,
         ``p_value_combined`` (:func:`combine_p_values`), ``p_value_holm`` (Holm over all rows).
 
     Raises:
@@ -127,6 +128,7 @@ def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[s
                 "missing": len(absent),
                 "reason": "; ".join(dict.fromkeys(e.get("reason", "") for e in absent)) or None,
                 "n": min((e["n"] for e in found if "n" in e), default=None),
+                "flag": _flag(found),
                 "p_value_median": float(np.median(p_values)) if p_values else None,
                 "p_value_combined": combine_p_values(p_values) if p_values else None,
             }
@@ -153,8 +155,9 @@ def paired(
     Returns:
         Rows with ``model``, ``control``, ``metric``, ``latent``, ``group``, ``difference``
         (mean of model minus control), ``sd``, ``ci_low``, ``ci_high``, ``seeds`` (pairs),
-        ``p_value`` (paired t test) and ``p_value_holm`` (Holm over all rows). Values that
-        the models share (those of the true sample) give no row.
+        ``flag`` (a warning of either side, as in :func:`summarise`), ``p_value`` (paired t
+        test) and ``p_value_holm`` (Holm over all rows). Values that the models share (those
+        of the true sample) give no row.
 
     Raises:
         MetricError: two entries of one seed for the same row.
@@ -177,13 +180,13 @@ def paired(
     for model, key, seeds, name in compared:
         other = table[name, key]
         pairs = [
-            (seeds[seed]["value"], other[seed]["value"])
+            (seeds[seed], other[seed])
             for seed in sorted(seeds.keys() & other.keys(), key=str)
             if seeds[seed].get("value") is not None and other[seed].get("value") is not None
         ]
         if not pairs or _of_truth(key):
             continue
-        gaps = [ours - theirs for ours, theirs in pairs]
+        gaps = [ours["value"] - theirs["value"] for ours, theirs in pairs]
         difference, sd, low, high = t_interval(gaps, confidence)
         rows.append(
             {
@@ -195,6 +198,7 @@ def paired(
                 "ci_low": low,
                 "ci_high": high,
                 "seeds": len(gaps),
+                "flag": _flag([entry for pair in pairs for entry in pair]),
                 "p_value": _paired_p_value(difference, sd, len(gaps)),
             }
         )
@@ -215,6 +219,12 @@ def _by_model(entries: Iterable[Entry]) -> dict[tuple[str, Key], dict[Any, Entry
             )
         seeds[entry["seed"]] = entry
     return table
+
+
+def _flag(entries: Sequence[Entry]) -> str | None:
+    """Return the warning of the value with the fewest points among those that have one."""
+    flagged = [entry for entry in entries if entry.get("flag")]
+    return str(min(flagged, key=lambda e: int(e.get("n", 0)))["flag"]) if flagged else None
 
 
 def _named(key: Key) -> dict[str, Any]:

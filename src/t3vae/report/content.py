@@ -23,6 +23,12 @@ __all__ = ["experiment"]
 
 Cells = list[list[str]]
 
+FEW_MARK = "†"
+_FEW = (
+    f"{FEW_MARK} From fewer pictures than twice the number of features: a Fréchet distance is too "
+    "large then. The table of all metrics says how many."
+)
+
 
 def experiment(root: Path, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that the page shows of one experiment.
@@ -121,7 +127,12 @@ def _headline(metrics: pd.DataFrame, models: Iterable[str]) -> dict[str, Any]:
     if any(len(values) for values in ideals):
         texts = [number(values.iloc[0]) if len(values) else "–" for values in ideals]
         body.append(["true law", "", *texts])
-    return {"head": ["model", "latent law", *(h.label for h, _ in chosen)], "rows": body}
+    few = any(rows["flag"].notna().any() for _, rows in chosen)
+    return {
+        "head": ["model", "latent law", *(h.label for h, _ in chosen)],
+        "rows": body,
+        "note": _FEW if few else "",
+    }
 
 
 def _estimate(row: pd.Series) -> str:
@@ -131,6 +142,8 @@ def _estimate(row: pd.Series) -> str:
     text = number(row["mean"])
     if not pd.isna(row["ci_low"]):
         text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
+    if isinstance(row.get("flag"), str):
+        text += f" {FEW_MARK}"
     if row.get("missing"):
         text += f" ({int(row['missing'])} of {int(row['missing'] + row['seeds'])} seeds missing)"
     return text
@@ -151,6 +164,7 @@ _METRIC_COLUMNS = {
     "p_value_combined": "p, combined",
     "p_value_holm": "p, Holm",
     "reason": "missing because",
+    "flag": "caution",
 }
 _PAIRED_COLUMNS = {
     "model": "model",
@@ -165,6 +179,7 @@ _PAIRED_COLUMNS = {
     "seeds": "seeds",
     "p_value": "p",
     "p_value_holm": "p, Holm",
+    "flag": "caution",
 }
 _MISSING_COLUMNS = {
     "model": "model",

@@ -45,6 +45,7 @@ METRIC_COLUMNS = (
     "label",
     "direction",
     "reason",
+    "flag",
 )
 PAIRED_COLUMNS = (
     "experiment",
@@ -60,6 +61,7 @@ PAIRED_COLUMNS = (
     "seeds",
     "p_value",
     "p_value_holm",
+    "flag",
 )
 MISSING_COLUMNS = ("model", "seed", "metric", "latent", "group", "reason")
 

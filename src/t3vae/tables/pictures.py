@@ -1,4 +1,4 @@
-"""Tables of an experiment on pictures: what its grids show, and its classes and attributes.
+"""Tables of an experiment on pictures: what its grids show, then classes and attributes.
 
 A picture is a row: its pixels are written as text, differences along each line of pixels
 compressed with zlib, so that a grid of small pictures stays small.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from t3vae.errors import DataError
-from t3vae.metrics.summary import summarise
-from t3vae.tables.files import frame, significant
+from t3vae.tables.each import EACH, each
+from t3vae.tables.files import frame
 
-__all__ = ["EACH", "PictureTables", "decode", "encode", "picks"]
+__all__ = ["PictureTables", "decode", "encode", "picks"]
 
 Pixels = NDArray[np.uint8]
 
@@ -35,29 +35,6 @@ PICTURE_COLUMNS = (
     "width",
     "pixels",
 )
-EACH_COLUMNS = (
-    "model",
-    "metric",
-    "latent",
-    "group",
-    "name",
-    "frequency",
-    "mean",
-    "ci_low",
-    "ci_high",
-    "seeds",
-)
-EACH = {
-    "per_class.csv": (
-        "class:",
-        ("reconstruction_error", "frechet_distance_classifier", "fid", "class_f1", "class_mass"),
-    ),
-    "attributes.csv": (
-        "attribute:",
-        ("reconstruction_error", "frechet_distance_classifier", "fid", "kid"),
-    ),
-}
-"""Tables with one row a class or attribute: prefix of the group, and the metrics."""
 
 ACROSS = {"reconstructions.csv": 5, "samples.csv": 3}
 """Pictures of each group in a grid."""
@@ -206,34 +183,6 @@ class PictureTables:
             entries: entries of all runs, each with ``model`` and ``seed``.
         """
         found = {name: frame(rows, PICTURE_COLUMNS) for name, rows in self.rows.items()}
-        for name, (prefix, metrics) in EACH.items():
-            if name in self.wanted:
-                kept = [
-                    e for e in entries if e["group"].startswith(prefix) and e["name"] in metrics
-                ]
-                found[name] = frame(self._each(prefix, kept), EACH_COLUMNS)
+        for name in EACH.keys() & self.wanted:
+            found[name] = each(name, entries, self.manifest, self.attributes)
         return {name: table for name, table in found.items() if name in self.wanted}
-
-    def _each(self, prefix: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        for row in summarise(entries):
-            if row["mean"] is None:
-                continue
-            key = row["group"].removeprefix(prefix)
-            name, frequency = self._member(prefix, key)
-            ends = {
-                k: None if row[k] is None else significant(row[k]) for k in ("ci_low", "ci_high")
-            }
-            mean = significant(row["mean"])
-            yield {**row, **ends, "mean": mean, "name": name, "frequency": frequency}
-
-    def _member(self, prefix: str, key: str) -> tuple[str, float]:
-        """Return name and frequency: training pictures of a class, test share of an attribute."""
-        if prefix == "class:":
-            counts = self.manifest["class_counts"]["train"]
-            return str(self.manifest["classes"][int(key)]), float(counts[int(key)])
-        names, table = list(self.manifest["attributes"]), self.attributes
-        lacking = key.startswith("not_") and key not in names
-        share = (
-            0.0 if table is None else float(table[:, names.index(key.removeprefix("not_"))].mean())
-        )
-        return key, significant(1.0 - share if lacking else share)
