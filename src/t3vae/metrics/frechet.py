@@ -71,7 +71,7 @@ class Statistics:
         Raises:
             MetricError: another number of features, or a value that is not finite.
         """
-        points = np.asarray(block, dtype=np.float64)
+        points = np.array(block, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != len(self.mean):
             raise MetricError(
                 f"features of shape {points.shape}: must be [B, {len(self.mean)}], "
@@ -82,10 +82,10 @@ class Statistics:
         mean = points.mean(0)
         if not np.isfinite(mean).all():
             raise MetricError("features hold values that are infinite or not numbers.")
-        centred = points - mean
+        points -= mean
         step = mean - self.mean
         total = self.count + len(points)
-        self._scatter += centred.T @ centred
+        self._scatter += points.T @ points
         self._scatter += np.outer(step, step) * (self.count * len(points) / total)
         self.mean = self.mean + step * (len(points) / total)
         self.count = total
