@@ -59,10 +59,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "digests", "constants", "mathematics", "networks", "models"},
     ),
     # Data know nothing of models; metrics know neither models nor data.
-    "data": ({"archives", "datasets.*", "pickles"}, {"ground", "constants"}),
+    "data": ({"archives", "datasets.*", "pickles", "torch_weights"}, {"ground", "constants"}),
     "prepared": ({"prepared", "runs"}, {"ground", "digests"}),
     "metrics": ({"metrics.*"}, {"ground"}),
-    "extractors": ({"extractors.*"}, {"ground"}),
+    "extractors": ({"extractors.*"}, {"ground", "data"}),
     # Tables and arrays only.
     "tables": ({"tables.*"}, {"ground", "metrics"}),
     "figures": ({"figures.*"}, {"ground", "tables", "metrics"}),
