@@ -1,7 +1,7 @@
 """Frechet statistics and distance of 2048 features, beside torch-fidelity.
 
-The authors' code has no Frechet distance of its own: it calls torchmetrics, which takes the
-eigenvalues of S1 S2 as torch-fidelity does.
+The authors' code has no Frechet distance of its own: it calls torchmetrics, whose present
+release takes the eigenvalues of S1 S2, as torch-fidelity does.
 """
 
 from __future__ import annotations
