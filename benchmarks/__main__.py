@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import pictures
+from benchmarks import frechet, pictures
 from benchmarks.reference import Reference
 from benchmarks.timing import compare, process, table
 from t3vae import models, training
@@ -34,15 +34,22 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, help="checkout of the authors' repository")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
-        "--only", choices=["numbers", "pictures"], help="measure one of the two tables"
+        "--only", choices=["numbers", "pictures", "frechet"], help="measure one of the tables"
+    )
+    parser.add_argument(
+        "--features", type=int, default=10_000, help="rows of features for the Frechet distance"
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    if arguments.only != "numbers":
+    if arguments.only in (None, "frechet"):
+        print(
+            table(frechet.rows(arguments.features, repeats=min(arguments.repeats, 3))), flush=True
+        )
+    if arguments.only in (None, "pictures"):
         found = pictures.rows(checkout=arguments.reference, repeats=min(arguments.repeats, 3))
         print(pictures.table(found), flush=True)
-    if arguments.only == "pictures":
+    if arguments.only not in (None, "numbers"):
         return
     data = {
         split: law(LAW).sample(size, numpy_generator(0, f"benchmark/{split}")).astype(np.float32)

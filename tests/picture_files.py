@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from t3vae.datasets.raw_files import RawFile
+from t3vae.published.raw_files import RawFile
 
 ATTRIBUTE_NAMES = [f"Attribute_{number}" for number in range(39)] + ["Young"]
 

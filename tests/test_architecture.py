@@ -38,11 +38,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"batches", "checkpoint", "optimizer", "resume", "sampling", "training"},
         {"ground", "digests", "constants", "mathematics", "networks", "models"},
     ),
+    # Files that others made; read without executing anything.
+    "published": ({"published.*"}, {"ground"}),
     # Data know nothing of models; metrics know neither models nor data.
-    "data": ({"datasets.*"}, {"ground", "constants"}),
+    "data": ({"datasets.*"}, {"ground", "constants", "published"}),
     "prepared": ({"prepared", "runs"}, {"ground", "digests"}),
     "metrics": ({"metrics.*"}, {"ground"}),
-    "extractors": ({"extractors.*"}, {"ground"}),
+    "extractors": ({"extractors.*"}, {"ground", "published"}),
     # Tables and arrays only.
     "tables": ({"tables.*"}, {"ground", "metrics"}),
     "figures": ({"figures.*"}, {"ground", "tables", "metrics"}),
@@ -68,7 +70,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 }
 ROOMS["roof"] = (ROOMS["roof"][0], set(ROOMS))
 
-NO_TORCH = {"ground", "digests", "settings", "constants", "data", "metrics", "tables"}
+NO_TORCH = {"ground", "digests", "settings", "constants", "published", "data", "metrics", "tables"}
 NO_TORCH |= {"figures", "report", "prepared"}
 
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t3vae.datasets.archives import Limits, extract, read_members
-from t3vae.datasets.pickles import read_pickle
 from t3vae.errors import DataError
+from t3vae.published.archives import Limits, extract, read_members
+from t3vae.published.pickles import read_pickle
 
 FILES = {"a/one.bin": bytes(range(256)) * 20, "a/b/two.txt": b"two", "three": b""}
 KINDS = ["x.tar", "x.tar.gz", "x.zip"]

@@ -429,6 +429,40 @@ def swap(name, old, new):
 ATTR, PART = "list_attr_celeba.txt", "list_eval_partition.txt"
 
 
+@pytest.mark.parametrize("end", ["\r\n", " \n"])
+def test_celeba_tables_with_other_ends_of_lines(tmp_path, faces, end):
+    """The published table of splits has 14 bytes a line, one more than its text and ``\\n``."""
+
+    def change(folder):
+        for name in (ATTR, PART):
+            path = folder / name
+            path.write_bytes(path.read_bytes().replace(b"\n", end.encode()))
+
+    _, values = faces(change)
+    _, arrays = run(tmp_path, "celeba", download=False)
+    joined = np.concatenate([arrays[f"{split}_attributes"] for split in SPLITS])
+    np.testing.assert_array_equal(joined, values)
+
+
+def test_published_files_are_those_that_torchvision_knows():
+    """Names, checksums and places, written down there by others."""
+    from torchvision import datasets as theirs
+
+    known = {name: (place, md5) for place, md5, name in theirs.CelebA.file_list}
+    for file in (celeba.PICTURES, celeba.ATTRIBUTES, celeba.PARTITION):
+        assert (file.drive, file.checksums["md5"]) == known[file.name]
+        assert f"/{file.drive}" in file.url
+    for source, their in (("cifar10", theirs.CIFAR10), ("cifar100", theirs.CIFAR100)):
+        file = cifar.CIFAR[source].file
+        assert (file.name, file.url, file.checksums["md5"]) == (
+            their.filename, their.url, their.tgz_md5
+        )  # fmt: skip
+    for split, file in svhn.FILES.items():
+        url, name, md5 = theirs.SVHN.split_list[split]
+        assert (file.name, file.url, file.checksums["md5"]) == (name, url, md5)
+    assert celeba.PARTITION.size == 14 * sum(celeba.ROWS.values())
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from t3vae import files, metrics
 from t3vae.errors import DataError, MetricError
-from t3vae.extractors import MissingWeightsError, classifier, inception, load
+from t3vae.extractors import classifier, load
 from t3vae.metrics import frechet, kid, latent, manifold, per_class
 from t3vae.metrics.features import Features, few_points
 
@@ -319,48 +319,3 @@ def test_missing_and_damaged_classifiers(tmp_path):
     files.write_tensors(tmp_path / classifier.FILE, {"x": np.zeros(2, np.float32)}, {})
     with pytest.raises(DataError, match="not the weights of a classifier"):
         load("classifier", {}, tmp_path)
-
-
-def test_inception_without_weights_says_where_they_are(tmp_path):
-    with pytest.raises(MissingWeightsError) as caught:
-        load("inception", {"weights": None, "sha256": None}, tmp_path)
-    for part in (inception.PUBLISHED, inception.PUBLISHED_DIGEST, "inception.weights"):
-        assert part in str(caught.value)
-    wrong = tmp_path / "weights.safetensors"
-    files.write_tensors(wrong, {"x": np.zeros(2, np.float32)}, {})
-    with pytest.raises(DataError, match="SHA-256") as caught:
-        load("inception", {"weights": str(wrong), "sha256": "0" * 64}, tmp_path)
-    assert not isinstance(caught.value, MissingWeightsError)
-
-
-def test_inception_pools_as_the_published_network_does():
-    """Mean without the border, and maximum in the last block: against torch's own options."""
-    functional = torch.nn.functional
-    x = torch.rand(2, 5, 7, 7)
-    mean = inception._MeanWithoutBorder(torch.nn.Identity())
-    found = mean(functional.avg_pool2d(x, 3, stride=1, padding=1))
-    expected = functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-    torch.testing.assert_close(found, expected)
-
-    class Block(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.branch_pool = torch.nn.Conv2d(5, 2, 1)
-
-        def forward(self, x):
-            pooled = self.branch_pool(functional.avg_pool2d(x, 3, stride=1, padding=1))
-            return torch.cat([x, pooled], 1)
-
-    block = Block()
-    found = inception._LastBlock(block)(x)
-    pooled = block.branch_pool(functional.max_pool2d(x, 3, stride=1, padding=1))
-    torch.testing.assert_close(found, torch.cat([x, pooled], 1))
-
-
-def test_inception_gives_2048_features_and_takes_the_published_names():
-    pytest.importorskip("torchvision")
-    net = inception.InceptionFeatures()
-    names = {name.removeprefix("net.") for name in net.state_dict()}
-    assert "Conv2d_1a_3x3.conv.weight" in names and len(names) > 500
-    with torch.no_grad():
-        assert net(torch.rand(1, 1, 8, 8)).shape == (1, 2048)

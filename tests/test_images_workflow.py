@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from copies import CHECKOUT, append, copy_code
+from torchvision.models import inception_v3
 
 from t3vae import check, closure, digests, disk, files, layout
 from t3vae.errors import ConfigError, DataError
+from t3vae.extractors import inception
 from t3vae.plan import Plan
 from t3vae.settings import jobs, parameters
 from t3vae.stages import (
@@ -142,6 +146,39 @@ def test_fid_without_weights_has_a_reason_and_the_rest_goes_on(root):
     assert all(e["value"] is None and "inception.weights" in e["reason"] for e in found)
     missing = read_table(layout.under(root, layout.table(EXPERIMENT, "missing.csv")))
     assert "fid" in set(missing["metric"])
+
+
+def test_fid_with_weights_stands_beside_the_other_numbers(root, tmp_path, monkeypatch):
+    """Made-up weights in the published format; pictures at 75 pixels, to be quick."""
+    monkeypatch.setattr(inception, "SIDE", 75)
+    net = inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
+    weights = tmp_path / "weights.pth"
+    torch.save(net.state_dict(), weights, _use_new_zipfile_serialization=False)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    given = {"weights": str(weights), "sha256": digest, "download": False}
+    job = plan_of(tmp_path, small()).evaluate(EXPERIMENT, "beta_vae_matched", 0)
+    config = {**job.config, "extractors": {**job.config["extractors"], "inception": given}}
+    path = layout.under(root, job.witness)
+    kept, before = path.read_bytes(), entries(root, "beta_vae_matched")
+    try:
+        evaluate.run(root, config, *job.names.values())
+        after = entries(root, "beta_vae_matched")
+    finally:
+        path.write_bytes(kept)
+    found = [e for e in after if e["name"] == "fid"]
+    assert {e["latent"] for e in found} == {"reconstruction", "prior", "alternative", "fitted"}
+    assert {"all", "tail", "class:9"} <= {e["group"] for e in found}
+    assert all(e["value"] > 0 for e in found if e["group"] == "all")
+    for e in found:
+        assert "Inception-v3" in e["protocol"]
+        if e["value"] is None:
+            assert e["n"] < 2 and "at least 2" in e["reason"]
+        else:
+            assert e["n"] > 1 and "2048 features" in e["flag"]
+    others = [[e for e in part if e["name"] != "fid"] for part in (before, after)]
+    assert others[0] == others[1] and "frechet_distance_classifier" in {
+        e["name"] for e in others[0]
+    }
 
 
 def test_few_pictures_are_flagged(root):
@@ -339,7 +376,7 @@ def test_controls_are_in_every_experiment_on_pictures():
             "the model itself",
         ),
         ("experiments.digits_smoke.controls", {"vae": ["c_t3vae_nu10"]}, "not among the models"),
-        ("inception.weights", "w.safetensors", "inception.sha256: is missing"),
+        ("inception.weights", "w.pth", "inception.sha256: is missing"),
         ("inception.sha256", "abc", "inception.sha256"),
         ("evaluation.digits.kid.features", "vgg", "evaluation.digits.kid.features"),
     ],

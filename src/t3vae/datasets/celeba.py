@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from t3vae.datasets.labelled import assert_disjoint, manifest
 from t3vae.datasets.pictures import fingerprints, read_pictures
-from t3vae.datasets.raw_files import RawFile, folder_of, locate
 from t3vae.datasets.shelves import Shelf, open_shelf
 from t3vae.errors import DataError
+from t3vae.published.raw_files import RawFile, folder_of, locate
 
 __all__ = ["ATTRIBUTES", "PARTITION", "PICTURES", "ROWS", "read"]
 

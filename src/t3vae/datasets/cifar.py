@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from t3vae.datasets.archives import read_members
 from t3vae.datasets.labelled import Pictures, assemble
-from t3vae.datasets.pickles import read_pickle
-from t3vae.datasets.raw_files import RawFile, locate
 from t3vae.errors import DataError
+from t3vae.published.archives import read_members
+from t3vae.published.pickles import read_pickle
+from t3vae.published.raw_files import RawFile, locate
 
 __all__ = ["CIFAR", "Release", "read"]
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from t3vae.datasets.labelled import Pictures, assemble
 from t3vae.datasets.pictures import ENDINGS, read_pictures
-from t3vae.datasets.raw_files import folder_of
 from t3vae.datasets.shelves import Shelf, open_shelf
 from t3vae.errors import DataError
+from t3vae.published.raw_files import folder_of
 
 __all__ = ["read"]
 

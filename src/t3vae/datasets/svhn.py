@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from t3vae.datasets.labelled import Pictures, assemble
-from t3vae.datasets.raw_files import RawFile, locate
 from t3vae.errors import DataError
+from t3vae.published.raw_files import RawFile, locate
 
 __all__ = ["FILES", "ROWS", "read"]
 

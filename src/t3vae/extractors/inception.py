@@ -8,7 +8,6 @@ average and the last block pools by maximum. Pictures are resized bilinearly to 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from t3vae import files
 from t3vae.errors import DataError
 from t3vae.extractors import Extracted, MissingWeightsError
+from t3vae.published.raw_files import RawFile, download, verify
+from t3vae.published.torch_weights import read_weights
 
 __all__ = ["PUBLISHED", "InceptionFeatures", "load", "missing_message"]
 
-PUBLISHED = (
+PUBLISHED = RawFile(
+    "pt_inception-2015-12-05-6726825d.pth",
+    95_628_359,
+    {"sha256": "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"},
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
-    "pt_inception-2015-12-05-6726825d.pth"
+    "pt_inception-2015-12-05-6726825d.pth",
 )
-PUBLISHED_DIGEST = "6726825d"  # first digits of its SHA-256, also in its name
-DIM = 2048
+"""The weights of the original FID code, as pytorch-fid publishes them."""
+
+SIDE = 299  # pixels
 BLOCK = 32
 PROTOCOL = (
-    "2048 pool features of Inception-v3 (FID convention), bilinear resize to 299 x 299, "
+    f"2048 pool features of Inception-v3 (FID convention), bilinear resize to {SIDE} x {SIDE}, "
     "values -1..1"
 )
 
@@ -95,7 +99,7 @@ class InceptionFeatures(nn.Module):
         """Return the features."""
         if x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
-        x = functional.interpolate(x, size=(299, 299), mode="bilinear", align_corners=False)
+        x = functional.interpolate(x, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
         features: Tensor = self.net(2 * x - 1)
         return features
 
@@ -118,15 +122,14 @@ class _Loaded:
         return Extracted(np.concatenate(found), None)
 
 
-def missing_message(place: str) -> str:
+def missing_message(place: str, reason: str = "") -> str:
     """Return what to do where the weights are not found at ``place``."""
+    digest = PUBLISHED.checksums["sha256"]
     return (
-        f"{place}: the weights of Inception-v3 are not here. Fetch {PUBLISHED} (95 MB, its "
-        f"SHA-256 begins with {PUBLISHED_DIGEST}), turn it into safetensors with `python -c "
-        '"import sys; from torch import load; from safetensors.torch import save_file; '
-        'save_file(load(sys.argv[1], weights_only=True), sys.argv[2])" IN.pth '
-        "OUT.safetensors`, and set inception.weights and inception.sha256 (of that file) in "
-        "params.yaml"
+        f"{place}: the weights of Inception-v3 are not here. "
+        + (f"They could not be downloaded: {reason}. " if reason else "")
+        + f"Fetch {PUBLISHED.url} ({PUBLISHED.size} bytes, sha256 {digest}) and set "
+        "inception.weights to its path and inception.sha256 to that checksum in params.yaml"
     )
 
 
@@ -134,7 +137,8 @@ def load(options: Mapping[str, Any], folder: Path, device: str = "cpu") -> _Load
     """Return the network with the published weights.
 
     Args:
-        options: ``weights``, path of the safetensors file or None, and its ``sha256``.
+        options: ``weights``, path of the published file or None, its ``sha256``, and
+            ``download``, whether to fetch it where it is missing.
         folder: not used.
         device: where it computes.
 
@@ -143,17 +147,18 @@ def load(options: Mapping[str, Any], folder: Path, device: str = "cpu") -> _Load
         DataError: the file has another checksum or holds another network.
     """
     given = options.get("weights")
-    if not given or not Path(given).is_file():
-        raise MissingWeightsError(missing_message(str(given or "inception.weights")))
-    path = Path(given)
-    with open(path, "rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != str(options.get("sha256")).lower():
-        raise DataError(
-            f"{path}: its SHA-256 is {found}, but inception.sha256 is {options.get('sha256')}. "
-            "Fetch the file again, or correct the parameter."
-        )
-    tensors = files.read_tensors(path)
+    if not given:
+        raise MissingWeightsError(missing_message("inception.weights"))
+    path, reason = Path(given), ""
+    if not path.is_file() and options.get("download") and path.name == PUBLISHED.name:
+        reason = download([PUBLISHED], path.parent)
+    if not path.is_file():
+        raise MissingWeightsError(missing_message(str(path), reason))
+    try:
+        verify(path, None, {"sha256": str(options.get("sha256")).lower()})
+    except DataError as error:
+        raise DataError(f"{error} Or correct inception.sha256.") from error
+    tensors = read_weights(path)
     try:
         net = InceptionFeatures({k: torch.from_numpy(v.copy()) for k, v in tensors.items()})
     except RuntimeError as error:

@@ -1,8 +1,10 @@
 """The Frechet distance between normal laws: features -> statistics -> distance.
 
-Statistics are means and covariances in float64, gathered block by block. Between sets with
-fewer points than features (a class, a rare attribute) the covariances have no full rank;
-the distance then comes from the points themselves, through singular values, and is exact.
+Statistics are means and covariances in float64, gathered block by block. Of a covariance S
+only a factor B with S = B B^T is needed: the trace of the root of S1 S2 is the sum of the
+singular values of B1^T B2. The product S1 S2, whose small eigenvalues lose half of their
+digits, is never formed. Between sets with fewer points than features (a class, a rare
+attribute) the factors are the points themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh, svdvals
+from scipy.linalg import svdvals
+from scipy.linalg.lapack import dpstrf
 
 from t3vae.errors import MetricError
 from t3vae.metrics.features import Features, few_points, unmeasured
@@ -68,7 +71,7 @@ class Statistics:
         Raises:
             MetricError: another number of features, or a value that is not finite.
         """
-        points = np.asarray(block, dtype=np.float64)
+        points = np.array(block, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != len(self.mean):
             raise MetricError(
                 f"features of shape {points.shape}: must be [B, {len(self.mean)}], "
@@ -79,14 +82,14 @@ class Statistics:
         mean = points.mean(0)
         if not np.isfinite(mean).all():
             raise MetricError("features hold values that are infinite or not numbers.")
-        centred = points - mean
+        points -= mean
         step = mean - self.mean
         total = self.count + len(points)
-        self._scatter += centred.T @ centred
+        self._scatter += points.T @ points
         self._scatter += np.outer(step, step) * (self.count * len(points) / total)
         self.mean = self.mean + step * (len(points) / total)
         self.count = total
-        self.__dict__.pop("root", None)
+        self.__dict__.pop("factor", None)
 
     @property
     def covariance(self) -> NDArray[np.float64]:
@@ -100,9 +103,9 @@ class Statistics:
         return self._scatter / (self.count - 1)
 
     @cached_property
-    def root(self) -> NDArray[np.float64]:
-        """Matrix B ``[d, d]`` with covariance = B B^T; kept, since one set meets many."""
-        return _root(self.covariance, "covariance")
+    def factor(self) -> NDArray[np.float64]:
+        """Matrix B ``[d, r]`` with covariance = B B^T; kept, since one set meets many."""
+        return _factor(self.covariance, "covariance")
 
     def distance(self, other: Statistics) -> float:
         """Return the squared Frechet distance to other statistics."""
@@ -111,7 +114,7 @@ class Statistics:
                 f"frechet_distance: {len(self.mean)} and {len(other.mean)} features; both sets "
                 "must come from one extractor."
             )
-        return _distance(self.mean, self.root, other.mean, other.covariance)
+        return _distance(self.mean - other.mean, self.factor, other.factor)
 
 
 def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: ArrayLike) -> float:
@@ -119,9 +122,9 @@ def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: 
 
     .. math:: \|\mu_1-\mu_2\|^2 + \mathrm{tr}\big(S_1+S_2-2(S_1S_2)^{1/2}\big)
 
-    The trace of the root is the sum of the square roots of the eigenvalues of the symmetric
-    matrix :math:`S_1^{1/2}S_2S_1^{1/2}`, so the result is real, also for covariances that are
-    rank-deficient. Source: Dowson & Landau 1982; Heusel et al. 2017.
+    With :math:`S_i=B_iB_i^T` the trace of the root is the sum of the singular values of
+    :math:`B_1^TB_2`, so the result is real, also for covariances that are rank-deficient.
+    Source: Dowson & Landau 1982; Heusel et al. 2017.
 
     Args:
         mu1, mu2: means, [d].
@@ -142,7 +145,7 @@ def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: 
         raise MetricError(
             f"frechet_distance: means of shapes {mean1.shape} and {mean2.shape}; both must be [d]."
         )
-    return _distance(mean1, _root(cov1, "sigma1"), mean2, cov2)
+    return _distance(mean1 - mean2, _factor(cov1, "sigma1"), _factor(cov2, "sigma2"))
 
 
 def frechet_distance_of_points(a: ArrayLike, b: ArrayLike) -> float:
@@ -176,10 +179,9 @@ def frechet_distance_of_points(a: ArrayLike, b: ArrayLike) -> float:
     factors = []
     for points in (first, second):
         centred = (points - points.mean(0)) / np.sqrt(len(points) - 1)
-        factors.append(centred if len(centred) <= centred.shape[1] else np.linalg.qr(centred)[1])
-    gap = first.mean(0) - second.mean(0)
-    traces = sum(np.square(factor).sum() for factor in factors)
-    return float(gap @ gap + traces - 2 * svdvals(factors[0] @ factors[1].T).sum())
+        few = len(centred) <= centred.shape[1]
+        factors.append((centred if few else np.linalg.qr(centred)[1]).T)
+    return _distance(first.mean(0) - second.mean(0), factors[0], factors[1])
 
 
 def classifier_entries(
@@ -216,21 +218,11 @@ def _entries(name: str, sample: Features, reference: Features) -> list[dict[str,
     return found
 
 
-def _root(cov: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    values, vectors = eigh(cov)
-    return np.asarray(vectors * _roots(values, name))
-
-
 def _distance(
-    mean1: NDArray[np.float64],
-    root1: NDArray[np.float64],
-    mean2: NDArray[np.float64],
-    cov2: NDArray[np.float64],
+    gap: NDArray[np.float64], factor1: NDArray[np.float64], factor2: NDArray[np.float64]
 ) -> float:
-    gap = mean1 - mean2
-    product = root1.T @ cov2 @ root1
-    trace_root = _roots(eigh(0.5 * (product + product.T), eigvals_only=True), "sigma2").sum()
-    return float(gap @ gap + np.square(root1).sum() + np.trace(cov2) - 2 * trace_root)
+    traces = np.square(factor1).sum() + np.square(factor2).sum()
+    return float(gap @ gap + traces - 2 * svdvals(factor1.T @ factor2).sum())
 
 
 def _covariance(matrix: ArrayLike, d: int, name: str) -> NDArray[np.float64]:
@@ -244,13 +236,18 @@ def _covariance(matrix: ArrayLike, d: int, name: str) -> NDArray[np.float64]:
     return 0.5 * (array + array.T)
 
 
-def _roots(eigenvalues: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """Return square roots; eigenvalues that are zero but for rounding give exactly zero."""
-    smallest, largest = float(eigenvalues[0]), float(np.abs(eigenvalues).max())
-    if smallest < -1e-6 * largest:
+def _factor(cov: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """Return B ``[d, r]`` with covariance = B B^T, by Cholesky's method with pivots.
+
+    It ends where what is left is rounding, so that B has as many columns as the rank.
+    """
+    packed, pivots, rank, _ = dpstrf(cov, lower=1)
+    factor = np.zeros((len(cov), rank))
+    factor[pivots - 1] = np.tril(packed)[:, :rank]
+    left = np.abs(cov - factor @ factor.T).max()
+    if left > 1e-6 * np.abs(cov).max():
         raise MetricError(
-            f"frechet_distance: {name} has the eigenvalue {smallest:.3g}; a covariance has none "
-            "below zero."
+            f"frechet_distance: {name} has an eigenvalue below zero (of the order of {-left:.3g}); "
+            "a covariance has none."
         )
-    rounding = 16 * np.finfo(np.float64).eps * largest
-    return np.sqrt(np.where(eigenvalues > rounding, eigenvalues, 0.0))
+    return factor

@@ -132,9 +132,13 @@ class ExtractorTraining(Block):
 class Inception(Block):
     """Published weights of Inception-v3, for the metric `fid`."""
 
-    weights: str | None = field("Path of the safetensors file; null where there is none.", None)
+    weights: str | None = field("Path of the published file; null where there is none.", None)
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = field(
         "SHA-256 of that file.", None
+    )
+    download: Annotated[bool, Field(strict=True)] = field(
+        "Fetch the published file to that path where it is missing and the machine is connected.",
+        True,
     )
 
 

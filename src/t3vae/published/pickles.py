@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from t3vae.errors import DataError
 
-__all__ = ["read_pickle"]
+__all__ = ["Machine", "read_pickle"]
 
 _MARK = object()
 _LARGEST_MEMO = 10_000_000
@@ -74,7 +74,7 @@ def read_pickle(content: bytes, where: str = "pickle") -> Any:
         {b'labels': [1, 2]}
     """
     try:
-        return _Machine().run(content)
+        return Machine().run(content)
     except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError,
             MemoryError, AttributeError) as error:  # fmt: skip
         raise DataError(
@@ -83,14 +83,15 @@ def read_pickle(content: bytes, where: str = "pickle") -> Any:
         ) from error
 
 
-class _Machine:
-    """Stack and memo of one pickle."""
+class Machine:
+    """Stack and memo of one pickle; a subclass may know other names and calls."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, content: bytes) -> Any:
+    def run(self, content: bytes | IO[bytes]) -> Any:
+        """Return the value; a stream is left behind the end of the pickle."""
         for opcode, argument, _ in pickletools.genops(content):
             name = opcode.name
             if name == "STOP":

@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 
 from t3vae.errors import DataError
 
-__all__ = ["RawFile", "checksums", "folder_of", "locate", "missing_message", "verify"]
+__all__ = [
+    "RawFile",
+    "checksums",
+    "download",
+    "folder_of",
+    "locate",
+    "missing_message",
+    "verify",
+]
 
 BLOCK = 2**20
 TIMEOUT = 20.0
@@ -25,7 +33,7 @@ class RawFile(NamedTuple):
     Attributes:
         name: file name.
         size: bytes.
-        checksums: checksum by algorithm; ``md5`` is always there.
+        checksums: checksum by algorithm.
         url: where it is published.
         drive: its id on Google Drive, for files that are published there.
     """
@@ -65,7 +73,7 @@ def locate(
         missing = [file for file in files if not paths[file.name].is_file()]
         reason = ""
         if missing and config["download"]:
-            reason = _download(missing, folder)
+            reason = download(missing, folder)
             missing = [file for file in missing if not paths[file.name].is_file()]
         if missing:
             raise DataError(missing_message(missing, config, folder, reason))
@@ -96,8 +104,13 @@ def missing_message(
     return "\n".join(lines)
 
 
-def _download(files: Sequence[RawFile], folder: Path) -> str:
-    """Download files; return why it did not work, or nothing."""
+def download(files: Sequence[RawFile], folder: Path) -> str:
+    """Download files with torchvision; return why it did not work, or nothing.
+
+    Args:
+        files: what to fetch; nothing appears under its name before it is whole.
+        folder: where to put it; made if need be.
+    """
     try:
         from torchvision.datasets import utils
     except ImportError as error:
@@ -107,7 +120,7 @@ def _download(files: Sequence[RawFile], folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary, _timeout():
             for file in files:
-                place = (temporary, file.name, file.checksums["md5"])
+                place = (temporary, file.name, file.checksums.get("md5"))
                 if file.drive is not None:
                     utils.download_file_from_google_drive(file.drive, *place)
                 else:

@@ -1,0 +1,1 @@
+"""Published files: where they come from, and readers that check them and execute nothing."""
