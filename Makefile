@@ -53,7 +53,7 @@ bench: $(STAMP) ## CPU seconds of the main steps; REFERENCE=<checkout> measures 
 lock: $(STAMP) ## write requirements.lock anew from pyproject.toml (needs the network)
 	$(BIN)/python -m pip install --quiet --target build/uv uv
 	UV_CUSTOM_COMPILE_COMMAND='make lock' build/uv/bin/uv pip compile pyproject.toml \
-		--extra workflow --extra images --extra dev --extra docs \
+		--universal --extra workflow --extra images --extra dev \
 		--generate-hashes --python-version 3.11 --upgrade -o requirements.lock
 
 clean: ## remove logs, caches, smoke runs and distributions; results stay
