@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from copies import CHECKOUT, change, copy_code
 
 EXPERIMENT = "univariate_smoke"
+LONGEST = 900.0  # seconds; only a command that waits for ever reaches it
 PARTS = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots")
 # Two models, one seed, one figure, three metrics; the suite `smoke` has no model.
 SMALL: dict[str, Any] = {
@@ -74,7 +76,7 @@ def run(folder: Path, *command: str, status: int | None = 0, **more: str) -> str
 
     A status of ``None`` stands for any but 0.
     """
-    done = subprocess.run(
+    process = subprocess.Popen(
         command,
         cwd=folder,
         env=environment(folder, **more),
@@ -82,12 +84,18 @@ def run(folder: Path, *command: str, status: int | None = 0, **more: str) -> str
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-        timeout=900,  # only a command that waits for ever reaches it
+        start_new_session=True,
     )
-    good = done.returncode != 0 if status is None else done.returncode == status
-    assert good, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
-    return done.stdout
+    try:
+        printed, _ = process.communicate(timeout=LONGEST)
+    except BaseException as error:
+        os.killpg(process.pid, signal.SIGKILL)  # with all that it has started
+        printed, _ = process.communicate()
+        error.add_note(f"{' '.join(command)} had printed:\n{printed}")
+        raise
+    good = process.returncode != 0 if status is None else process.returncode == status
+    assert good, f"{' '.join(command)} ended with {process.returncode}:\n{printed}"
+    return printed
 
 
 def commit(folder: Path, message: str) -> None:

@@ -16,6 +16,7 @@ from copies import CHECKOUT, change
 
 from t3vae import check, digests, files, layout
 from t3vae.plan import Job, Plan
+from t3vae.resume import Scratch
 from t3vae.settings import parameters
 
 RUN = ("univariate_smoke", "t3vae_nu9", 0)
@@ -182,6 +183,38 @@ def test_orphans_and_prune(tree, capsys):
         assert (tree / "scratch/retired" / path).is_file()
     assert not (tree / layout.run_dir("univariate_smoke", "vae", 1)).exists()
     assert "orphaned" not in kinds(findings(tree))
+
+
+def test_prune_removes_states_that_no_training_needs(tree, capsys):
+    """Those of settings that nobody has and of results that are recorded; no others."""
+    plan = Plan(parameters.load(tree / "params.yaml"))
+    names = ("t3vae_nu9", "vae")
+    jobs = {(m, seed): plan.train(RUN[0], m, seed) for m in names for seed in (0, 1)}
+    states = {
+        run: tree
+        / layout.scratch(digests.digest(files.read_json(tree / job.witness)["provenance"]))
+        for run, job in jobs.items()
+    }
+    unknown, at_work = (tree / layout.scratch(name * 16) for name in "ab")
+    for folder in (*states.values(), unknown, at_work):
+        files.write_text(folder / "state.safetensors", "x")
+
+    def record(path: str) -> Path:
+        return Path(".snakemake/metadata") / urlsafe_b64encode(path.encode()).decode()
+
+    shutil.rmtree(tree / layout.run_dir(RUN[0], "vae", 0))  # not trained, or lost
+    (tree / record(jobs["vae", 1].outputs[0])).unlink()  # Snakemake knows nothing of it
+    begun = record(jobs["t3vae_nu9", 1].outputs[0])
+    files.write_text(tree / ".snakemake/incomplete" / begun.name, "")  # being trained once more
+    with Scratch(at_work, "b").lock():
+        check.run(tree, tree / "params.yaml")
+        assert "removed" not in capsys.readouterr().out and unknown.exists()
+        check.run(tree, tree / "params.yaml", prune=True)
+        said = [line for line in capsys.readouterr().out.splitlines() if "removed" in line]
+        assert at_work.exists()
+    gone = {unknown, states["t3vae_nu9", 0]}
+    assert {tree / line.partition(":")[0] for line in said} == gone
+    assert {folder for folder in (*states.values(), unknown) if not folder.exists()} == gone
 
 
 def test_prune_never_overwrites(tree):

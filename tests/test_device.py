@@ -1,10 +1,20 @@
-"""Which device `auto` means, on file systems made up for the test."""
+"""Which device `auto` means, on file systems made up for the test, and which one
+of several a job gets. No accelerator is needed; none is used.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 
-from t3vae import device
+from t3vae import cli, device
 from t3vae.errors import ConfigError
 
 
@@ -42,3 +52,145 @@ def test_resolve(monkeypatch):
     assert device.resolve("cuda") == "cuda"
     with pytest.raises(ConfigError, match="auto, cpu, cuda"):
         device.resolve("tpu")
+
+
+# --- one of several -----------------------------------------------------------------------
+
+CLAIM = textwrap.dedent("""
+    import os, sys
+    from pathlib import Path
+    from t3vae import device
+    print("ready", flush=True)
+    sys.stdin.readline()
+    device.claim(Path(sys.argv[1]), Path(sys.argv[2]))
+    print(os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+    sys.stdin.readline()
+""")
+Jobs = list[subprocess.Popen]
+
+
+@pytest.fixture
+def several(root) -> Path:
+    """A machine with four accelerators."""
+    for number in (1, 2, 3):
+        (root / f"dev/nvidia{number}").touch()
+    return root
+
+
+@pytest.fixture
+def start(several, tmp_path) -> Iterator[Callable[..., Jobs]]:
+    """Start processes that claim at the same moment; they live until they are killed."""
+    jobs: Jobs = []
+
+    def begin(number: int, **more: str) -> Jobs:
+        command = [sys.executable, "-c", CLAIM, str(several), str(tmp_path / "locks")]
+        new = [
+            subprocess.Popen(
+                command,
+                env={**os.environ, "PYTHONPATH": str(Path(device.__file__).parents[1]), **more},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(number)
+        ]
+        jobs.extend(new)
+        for job in new:
+            assert job.stdout.readline() == "ready\n"
+        for job in new:
+            job.stdin.write("go\n")
+            job.stdin.flush()
+        return new
+
+    yield begin
+    for job in jobs:
+        job.kill()
+        job.communicate()
+
+
+def claimed(jobs: Jobs) -> list[str]:
+    return [job.stdout.readline().strip() for job in jobs]
+
+
+def test_each_job_gets_its_own_and_a_killed_one_gives_it_back(start):
+    jobs = start(4)
+    numbers = claimed(jobs)
+    assert sorted(numbers) == ["0", "1", "2", "3"]
+    for killed in (2, 0):
+        jobs[killed].send_signal(signal.SIGKILL)
+        jobs[killed].wait()
+        assert claimed(start(1)) == [numbers[killed]]
+
+
+def test_more_jobs_than_accelerators_share_evenly(start):
+    numbers = claimed(start(10))
+    counts = sorted(numbers.count(name) for name in "0123")
+    assert counts == [2, 2, 3, 3]
+
+
+def test_only_those_that_are_visible_are_claimed(start):
+    assert sorted(claimed(start(3, CUDA_VISIBLE_DEVICES="3, 1,GPU-5f"))) == ["1", "3", "GPU-5f"]
+    # what another job has by the same name is taken, whatever else either of them sees
+    assert claimed(start(1, CUDA_VISIBLE_DEVICES="3,2")) == ["2"]
+
+
+@pytest.mark.parametrize("given", ["2", "GPU-8932f937", "MIG-1/2", "1,-1,2", ""])
+def test_where_there_is_no_choice_nothing_is_locked(several, tmp_path, monkeypatch, given):
+    """As on Slurm, which hands out one: all its jobs may name it the same."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert device.claim(several, tmp_path / "locks") is None
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == given
+    assert not (tmp_path / "locks").exists()
+
+
+def test_a_single_accelerator_is_left_alone(root, tmp_path):
+    assert device.visible(root) == ["0"]
+    assert device.claim(root, tmp_path / "locks") is None
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ and not (tmp_path / "locks").exists()
+
+
+def test_numbers_are_those_of_cuda(root, tmp_path):
+    """CUDA counts what it sees from 0, as in a container that was given the last two of four."""
+    (root / "dev/nvidia0").unlink()
+    for name in ("nvidia2", "nvidia3", "nvidia-uvm"):
+        (root / f"dev/{name}").touch()
+    assert device.visible(root) == ["0", "1"]
+
+
+@pytest.mark.parametrize("trouble", ["a file", "a link", "of another"])
+def test_without_locks_a_job_still_runs(several, tmp_path, monkeypatch, trouble):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")  # restored after the test
+    locks = tmp_path / "locks"
+    if trouble == "a file":
+        locks.touch()
+    elif trouble == "a link":
+        (tmp_path / "theirs").mkdir()
+        locks.symlink_to(tmp_path / "theirs")
+    else:
+        locks.mkdir()
+        monkeypatch.setattr(device.os, "geteuid", lambda: locks.stat().st_uid + 1)
+    for process, expected in ((300, "0"), (301, "1"), (302, "2")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+        monkeypatch.setattr(device.os, "getpid", lambda process=process: process)
+        assert device.claim(several, locks) == expected
+    assert not list(tmp_path.glob("theirs/*"))
+
+
+@pytest.mark.parametrize(("name", "claims"), [("cuda", 1), ("auto", 1), ("cpu", 0)])
+def test_a_job_claims_before_torch_is_there(tmp_path, monkeypatch, name, claims):
+    """The stage is imported after the claim, and gets `cuda` as ever."""
+    order = []
+    monkeypatch.setattr(device, "has_driver", lambda: True)
+    monkeypatch.setattr(device, "claim", lambda: order.append("claim"))
+    monkeypatch.setattr(cli, "_config", lambda *_, **names: {})
+
+    def stage(verb: str) -> Callable[..., None]:
+        order.append("import")
+        return lambda *_, device: order.append(device)
+
+    monkeypatch.setattr(cli, "_stage", stage)
+    run = ["--experiment", "e", "--model", "m", "--seed", "0", "--device", name]
+    for arguments in (["train", *run], ["extractor", "--dataset", "d", "--device", name]):
+        order.clear()
+        cli.main(arguments)
+        assert order == ["claim"] * claims + ["import", "cuda" if claims else "cpu"]

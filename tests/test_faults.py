@@ -69,6 +69,14 @@ def without(root: Path, verb: str) -> dict[str, bytes]:
     return tree(root)
 
 
+def as_before(root: Path, verb: str, finished: Path) -> None:
+    """Run a step; then all is as it was. The state of a training goes when it is sampled."""
+    for each in ("train", "sample") if verb == "train" else (verb,):
+        done = step(root, each)
+        assert done.status == 0, done.err
+    assert tree(root) == tree(finished)
+
+
 def refused(done: Done, *words: str) -> None:
     assert done.status == 1, done
     assert len(done.err.splitlines()) == 1 and done.err.startswith("t3vae: "), done.err
@@ -113,8 +121,7 @@ def test_disk_full(verb: str, finished: Path, small_disk: Path) -> None:
     refused(done, "cannot be written (No space left on device)", "free space", "run again")
     assert {name: c for name, c in tree(root).items() if not name.startswith("scratch")} == before
     filler.unlink()
-    assert step(root, verb).status == 0
-    assert tree(root) == tree(finished)
+    as_before(root, verb, finished)
 
 
 @pytest.mark.parametrize("verb", VERBS[:3])
@@ -129,8 +136,7 @@ def test_limit_of_file_sizes(verb: str, finished: Path, root: Path) -> None:
     for name, content in left.items():  # a file is whole or not there
         if not name.startswith("scratch"):
             assert content == before.get(name, tree(finished)[name])
-    assert step(root, verb).status == 0
-    assert tree(root) == tree(finished)
+    as_before(root, verb, finished)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -282,9 +288,7 @@ def test_cut_state_is_made_again(at: float | str, finished: Path, root: Path) ->
         flip(found[0], 0.7)
     else:
         cut(found[0], float(at) if isinstance(at, float) else int(at))
-    done = step(root, "train")
-    assert done.status == 0, done.err
-    assert tree(root) == tree(finished)
+    as_before(root, "train", finished)
 
 
 # --- files that do not belong together ----------------------------------------------------
@@ -362,7 +366,9 @@ def _backwards() -> None:
     time.time = back
 
 
-@pytest.mark.parametrize(("year", "verbs"), [(1971, ["train", "collect"]), (2100, VERBS[1:])])
+@pytest.mark.parametrize(
+    ("year", "verbs"), [(1971, ["train", "sample", "collect"]), (2100, VERBS[1:])]
+)
 def test_clock_set_to_another_time(year: int, verbs: list[str], finished: Path, root: Path) -> None:
     moment = (year - 1970) * 365.25 * 86400
     for verb in verbs:

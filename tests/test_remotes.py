@@ -13,7 +13,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from copies import CHECKOUT
@@ -24,6 +26,7 @@ pytestmark = pytest.mark.workflow
 EXTRAS = CHECKOUT / "build/extras"  # .ci/packages.sh installs there
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 KEYGEN = shutil.which("ssh-keygen")
+GRACE = 2.0  # seconds for a server to end by itself
 
 
 def lacking(*modules: str) -> list[str]:
@@ -77,6 +80,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], **how: Any) -> Iterator[subprocess.Popen]:
+    """Run a server; at the end, whatever it is, nothing of its process group is left."""
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **how)
+    try:
+        yield server
+    finally:
+        server.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(GRACE)
+        with suppress(ProcessLookupError):  # also the connections that it still serves
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def wait_for(port: int, server: subprocess.Popen, log: Path) -> None:
@@ -135,6 +153,7 @@ KbdInteractiveAuthentication no
 UsePAM no
 PermitRootLogin prohibit-password
 StrictModes no
+MaxStartups 100
 Subsystem sftp internal-sftp
 """
 
@@ -158,12 +177,9 @@ def ssh(tmp_path) -> Iterator[tuple[int, Path]]:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd separates privileges
     log = home / "sshd.log"
     command = [SSHD, "-D", "-f", str(home / "sshd_config"), "-E", str(log)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
-        try:
-            wait_for(port, server, log)
-            yield port, home / "user_key"
-        finally:
-            server.terminate()
+    with running(command) as server:
+        wait_for(port, server, log)
+        yield port, home / "user_key"
 
 
 def test_ssh(origin, ssh):
@@ -194,23 +210,16 @@ def s3(tmp_path) -> Iterator[str]:
     port, log = free_port(), tmp_path / "moto.log"
     start = "import sys; from moto.server import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", start, "-H", "127.0.0.1", "-p", str(port)]
-    with open(log, "wb") as stream:
-        server = subprocess.Popen(
-            command,
-            env=environment(tmp_path / "moto", **overlay()),
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-        )
-        try:
-            wait_for(port, server, log)
-            address = f"http://127.0.0.1:{port}"
-            bucket = urllib.request.Request(f"{address}/bucket", method="PUT")
-            urllib.request.urlopen(bucket, timeout=60).close()
-            yield address
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait()
+    own = environment(tmp_path / "moto", **overlay())
+    with (
+        open(log, "wb") as stream,
+        running(command, env=own, stdout=stream, stderr=stream) as server,
+    ):
+        wait_for(port, server, log)
+        address = f"http://127.0.0.1:{port}"
+        bucket = urllib.request.Request(f"{address}/bucket", method="PUT")
+        urllib.request.urlopen(bucket, timeout=60).close()
+        yield address
 
 
 def test_s3(origin, s3):

@@ -42,10 +42,18 @@ LIGHT = {"collect", "figure", "report"}
 RUN = ("--experiment", EXPERIMENT, "--model", "slow", "--seed", "0")
 
 SLOW_MODEL = '''
+import atexit
+import sys
 import time
 from pathlib import Path
 from pydantic import BaseModel
 from t3vae.models.vae import VAE
+
+@atexit.register
+def linger():
+    """A training that has done everything stays, while there is a file `lingers`."""
+    while sys.argv[1:2] == ["train"] and Path("lingers").exists():
+        time.sleep(0.2)
 
 class SlowVAE(VAE):
     """A VAE that takes its time, without computing, while there is a file `slow`."""
@@ -143,11 +151,11 @@ class Workflow:
 MARK = 123456.0
 
 
-def mark(state: Path) -> None:
+def mark(state: Path, *, finished: bool = False) -> None:
     """Leave a mark in a saved state, which a training that goes on from it takes over."""
     metadata = files.read_tensors_header(state)
     record = json.loads(metadata["record"])
-    assert 0 < record["epoch"] < EPOCHS
+    assert record["epoch"] == EPOCHS if finished else 0 < record["epoch"] < EPOCHS
     record["history"][0]["train_total"] = MARK
     metadata["record"] = json.dumps(record)
     files.write_tensors(state, files.read_tensors(state), metadata)
@@ -173,7 +181,8 @@ def cluster(tmp_path_factory) -> Iterator[Path]:
 def workflows(cluster, tmp_path_factory) -> Iterator[Mapping[str, Workflow]]:
     """All workflows at once, since most of their time is waiting.
 
-    Of one, the training is cancelled, of another it is preempted; both states are marked.
+    Of one, the training is cancelled, of another it is preempted, and of one it has finished
+    when Slurm ends its job; their states are marked.
     """
     place = tmp_path_factory.mktemp("workflows")
     often = ("--slurm-init-seconds-before-status-checks", "1")
@@ -192,11 +201,16 @@ def workflows(cluster, tmp_path_factory) -> Iterator[Mapping[str, Workflow]]:
             *("--", "train_all"),
         )
         cancel(started["cancelled"])
+        resources = ("--default-resources", "slurm_partition=held")
+        folder = slow_copy(place / "finished")
+        (folder / "slow").rename(folder / "lingers")
+        started["finished"] = Workflow(folder, "slurm", *often, *resources, "--", "train_all")
         preempt(started["preempted"])
         smoke = copy_code(place / "smoke")
         began(started["limited"])
         open_partition("short", False)
         started["smoke"] = Workflow(smoke, "slurm", *often, "--config", "suite=smoke")
+        overstay(started["finished"])
         yield started
     finally:
         for workflow in started.values():
@@ -216,6 +230,17 @@ def preempt(workflow: Workflow) -> None:
     urgent = ("--partition=urgent", "--exclusive", "--output=/dev/null")
     slurm.command("sbatch", *urgent, "--wrap", "sleep 2")
     stopped(workflow, state)  # Slurm lets the job wait for half a minute before it starts it again
+
+
+def overstay(workflow: Workflow) -> None:
+    """Let a training write its results and its job meet the time limit all the same."""
+    slurm.wait_for("results", workflow.run_file("model.safetensors").exists)
+    folder = workflow.training()
+    slurm.wait_for("end of the training", lambda: is_free(folder / "lock"))
+    mark(folder / "state.safetensors", finished=True)
+    (workflow.folder / "slow").touch()  # to train again would take minutes
+    (job,) = [job["JobId"] for job in workflow.jobs().values() if job["JobState"] == "RUNNING"]
+    slurm.command("scontrol", "update", f"JobId={job}", "TimeLimit=1")
 
 
 def open_partition(name: str, is_open: bool) -> None:
@@ -325,12 +350,24 @@ def assert_went_on(workflow: Workflow) -> None:
     rows = history(workflow)
     assert float(rows[0]["train_total"]) == MARK  # taken over from the saved state
     assert len(rows) == EPOCHS
-    assert not list(workflow.folder.glob("scratch/runs/*"))
+    (state,) = workflow.folder.glob("scratch/runs/*/state.safetensors")  # until it is sampled
+    assert json.loads(files.read_tensors_header(state)["record"])["epoch"] == EPOCHS
+
+
+def test_finished_training_whose_job_failed_is_not_done_again(workflows):
+    """Snakemake has removed its results; they are written again from the final state."""
+    workflow = workflows["finished"]
+    slurm.wait_for("time limit", lambda: "TIMEOUT" in workflow.states())
+    (workflow.folder / "lingers").unlink()
+    said = workflow.finish()
+    assert "'TIMEOUT'" in said and "Trying to restart" in said
+    assert workflow.states() == ["COMPLETED", "TIMEOUT", "COMPLETED"]
+    assert_went_on(workflow)
 
 
 def test_weights_are_those_of_an_undisturbed_training(workflows, tmp_path):
     """The same training by hand, without pauses."""
-    names = ("cancelled", "preempted")
+    names = ("cancelled", "preempted", "finished")
     for name in names:
         workflows[name].finish()
     folder = workflows["cancelled"].folder
@@ -385,6 +422,7 @@ def test_smoke_suite_completes(smoke):
     done = call(smoke.folder, "t3vae", "check", "--records")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 stale, 0 missing, 0 orphaned, 0 unrecorded" in done.stdout
+    assert not list(smoke.folder.glob("scratch/runs/*"))
 
 
 def of_rule(workflow: Workflow, rule: str) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ import children
 import pytest
 from children import RUN, SOURCE, tiny_configs, tree
 
-from t3vae import layout, models, seeding
+from t3vae import files, layout, models, seeding
 from t3vae.settings import parameters
 from t3vae.stages import prepare
 
@@ -119,6 +119,13 @@ def command(root: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def succeed(root: Path, configs: dict[str, Any], *verbs: str, **how: Any) -> None:
+    """Run steps of the tiny experiment."""
+    for verb in verbs:
+        done = children.t3vae(root, *children.arguments(verb, configs[verb]), **how)
+        assert done.status == 0, done.err
+
+
 def waited_for(root: Path, pattern: str, process: Any) -> None:
     """Wait until a file is there; the process must not end before."""
     while not any(root.glob(pattern)):
@@ -140,11 +147,9 @@ def test_sigterm_saves_and_the_next_run_goes_on(prepared: Path, tmp_path: Path) 
     assert "Traceback" not in out + err
     assert len(list(root.glob(STATE))) == 1
     assert not (root / "results").exists()
-    done = children.t3vae(root, *children.arguments("train", configs["train"]))
-    assert done.status == 0, done.err
     whole = shutil.copytree(prepared, tmp_path / "whole")
-    done = children.t3vae(whole, *children.arguments("train", configs["train"]))
-    assert done.status == 0, done.err
+    for folder in (root, whole):
+        succeed(folder, configs, "train", "sample")
     assert tree(root) == tree(whole)
 
 
@@ -238,10 +243,134 @@ def test_a_damaged_note_of_failure_stops_nothing(prepared: Path, tmp_path: Path)
     assert done.status == 0, done.err
 
 
-def test_finished_results_keep_no_scratch(prepared: Path, tmp_path: Path) -> None:
-    """Until the last file of a run is written, its state is kept."""
+# --- finished, and lost all the same ------------------------------------------------------
+
+
+def _no_training() -> None:
+    """Let nothing be trained or validated in this process."""
+    from t3vae import training
+    from t3vae.optimizer import FlatAdam
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("it trains")
+
+    FlatAdam.step = training._Run._validate = training._Run._epoch = refuse
+
+
+def results(root: Path) -> dict[str, bytes]:
+    """The four files of the run, whole: with the seconds that it says it took."""
+    return {name: (root / layout.run_file(*RUN, name)).read_bytes() for name in layout.RUN_FILES}
+
+
+@pytest.fixture
+def trained(prepared: Path, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    """A folder in which a training has finished and nobody has read its results."""
+    root = shutil.copytree(prepared, tmp_path / "trained")
+    configs = tiny_configs(model_of("factor_vae"))
+    succeed(root, configs, "train")
+    return root, configs
+
+
+def lose(root: Path) -> None:
+    """What Snakemake does with the results of a job that the scheduler calls failed."""
+    shutil.rmtree(root / "results/runs")
+
+
+def test_lost_results_are_written_again_without_training(
+    trained: tuple[Path, dict[str, Any]],
+) -> None:
+    root, configs = trained
+    expected = results(root)
+    for _ in range(2):
+        lose(root)
+        succeed(root, configs, "train", before=_no_training)
+        assert results(root) == expected
+    (root / layout.run_file(*RUN, "history.csv")).unlink()
+    succeed(root, configs, "train", before=_no_training)
+    assert results(root) == expected
+
+
+def test_the_final_state_is_as_small_as_the_weights(trained: tuple[Path, dict[str, Any]]) -> None:
+    root, _ = trained
+    (state,) = root.glob(STATE)
+    tensors = files.read_tensors(state)
+    weights = files.read_tensors(root / layout.run_file(*RUN, "model.safetensors"))
+    assert {name.partition("/")[0] for name in tensors} == {"best"}
+    assert sum(a.size for a in tensors.values()) <= sum(a.size for a in weights.values())
+
+
+def test_sampling_clears_the_state(trained: tuple[Path, dict[str, Any]]) -> None:
+    root, configs = trained
+    (state,) = root.glob(STATE)
+    shutil.copytree(state.parent, state.parents[1] / "another")
+    succeed(root, configs, "sample")
+    assert [path.name for path in state.parents[1].iterdir()] == ["another"]
+    lose(root)
+    process = children.t3vae(
+        root, *children.arguments("train", configs["train"]), before=_no_training
+    )
+    assert process.status != 0  # now it would train: what was refused above is really needed
+
+
+def test_sampling_without_weights_keeps_the_state(trained: tuple[Path, dict[str, Any]]) -> None:
+    root, configs = trained
+    path = root / layout.run_file(*RUN, "model.safetensors")
+    whole = path.read_bytes()
+    for content in (None, whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1])):
+        path.unlink() if content is None else path.write_bytes(content)
+        done = children.t3vae(root, *children.arguments("sample", configs["sample"]))
+        assert done.status == 1 and len(list(root.glob(STATE))) == 1
+
+
+def test_sampling_leaves_a_training_at_work_alone(trained: tuple[Path, dict[str, Any]]) -> None:
+    root, configs = trained
+    (state,) = root.glob(STATE)
+    before = state.read_bytes()
+    with open(state.with_name("lock"), "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        succeed(root, configs, "sample")
+        assert state.read_bytes() == before
+    succeed(root, configs, "sample")
+    assert not state.parent.exists()
+
+
+def test_the_final_state_of_another_training_is_not_used(
+    trained: tuple[Path, dict[str, Any]], prepared: Path, tmp_path: Path
+) -> None:
+    root, configs = trained
+    (state,) = root.glob(STATE)
+    configs["train"]["training"]["learning_rate"] *= 2
+    whole = shutil.copytree(prepared, tmp_path / "whole")
+    succeed(whole, configs, "train")
+    (other,) = whole.glob(STATE)
+    expected = tree(whole / "results")
+    lose(whole)
+    shutil.copy(state, other)  # in its place, as if two keys were taken for one
+    succeed(whole, configs, "train")
+    assert tree(whole / "results") == expected
+
+
+@pytest.mark.parametrize("at", [0, 7, 0.3, 0.95, -1])
+def test_a_damaged_final_state_trains_anew(at: float, trained: tuple[Path, dict[str, Any]]) -> None:
+    root, configs = trained
+    expected = tree(root / "results")
+    (state,) = root.glob(STATE)
+    content = state.read_bytes()
+    place = int(at * len(content)) if isinstance(at, float) else at
+    for damaged in (
+        content[:place],
+        content[:place] + bytes([content[place] ^ 4]) + content[place:][1:],
+    ):
+        lose(root)
+        state.write_bytes(damaged)
+        succeed(root, configs, "train")
+        assert tree(root / "results") == expected
+
+
+def test_the_state_is_kept_until_all_is_written(prepared: Path, tmp_path: Path) -> None:
     root = tmp_path / "full"
-    train = tiny_configs(model_of("vae"))["train"]
+    configs = tiny_configs(model_of("vae"))
+    train = configs["train"]
     state = started(prepared, root, train)
     target = layout.under(root, layout.run_file(*RUN, "model.safetensors"))
     target.mkdir(parents=True)  # a folder in its place: the file cannot be written
@@ -251,5 +380,7 @@ def test_finished_results_keep_no_scratch(prepared: Path, tmp_path: Path) -> Non
     target.rmdir()
     done = children.t3vae(root, *children.arguments("train", train))
     assert done.status == 0, done.err
+    assert state.exists()
+    succeed(root, configs, "sample")
     assert not state.parent.exists()
     assert json.loads((target.parent / "provenance.json").read_text())["epochs"] == 14

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from t3vae import models, training
+from t3vae import files, models, training
 from t3vae.errors import ConfigError, DataError, DivergedError, RunLockedError
 from t3vae.optimizer import FlatAdam
 from t3vae.resume import Scratch
@@ -170,6 +171,71 @@ def test_interrupted_training_ends_with_the_same_bytes(
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("family", list(models.FAMILIES))
+@pytest.mark.parametrize("early", [True, False])
+def test_finished_training_is_not_done_again(
+    family: str, early: bool, tmp_path: Path, monkeypatch
+) -> None:
+    """Neither when all epochs have run nor when it stopped early."""
+    arguments = {"epochs": 2, "batch_size": 64, "patience": 9, **labels_of(family)}
+    if early:
+        arguments |= {"epochs": 9, "patience": 1, "learning_rate": 0.0}
+    written: list[training.Result] = []
+    whole = model_of(family)
+    arguments |= {"path": tmp_path / "run", "finish": written.append}
+    training.fit(whole, data(), **arguments)
+
+    def refuse(*_: object) -> None:
+        raise StopError
+
+    for owner, name in (
+        (FlatAdam, "step"),
+        (training._Run, "_epoch"),
+        (training._Run, "_validate"),
+    ):
+        monkeypatch.setattr(owner, name, refuse)
+    torch.manual_seed(99)
+    again = models.build(
+        {"family": family, **FAMILIES[family]}, [2], 1, sigma=0.5, network=whole.network,
+        classes=CLASSES,
+    )  # fmt: skip
+    training.fit(again, data(), **arguments)
+    first, second = written
+    assert first == second and second.epochs < 9 and second.seconds > 0.0
+    expected, found = whole.state_dict(), again.state_dict()
+    assert expected.keys() == found.keys() and not again.training
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    with pytest.raises(StopError):
+        training.fit(again, data(), seed=1, **arguments)
+
+
+def test_seconds_are_those_of_all_tries(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Scratch, "due", lambda self: self.folder is not None)
+    original, steps = FlatAdam.step, list(range(6))
+
+    def step(self: FlatAdam) -> None:
+        original(self)
+        if not steps:
+            raise StopError
+        steps.pop()
+
+    monkeypatch.setattr(FlatAdam, "step", step)
+    arguments: dict = {"epochs": 2, "batch_size": 64, "path": tmp_path / "run"}
+    with pytest.raises(StopError):
+        training.fit(model_of("vae"), data(), **arguments)
+    monkeypatch.setattr(FlatAdam, "step", original)
+    state = tmp_path / "run/state.safetensors"
+    metadata = files.read_tensors_header(state)
+    record = json.loads(metadata["record"])
+    assert record["seconds"] > 0.0
+    record["seconds"] += 1000.0
+    files.write_tensors(
+        state, files.read_tensors(state), {**metadata, "record": json.dumps(record)}, finite=False
+    )
+    result = training.fit(model_of("vae"), data(), **arguments)
+    assert 1000.0 < result.seconds < 2000.0
 
 
 def test_state_of_another_configuration_is_not_used(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import re
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from html import unescape
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -22,9 +23,10 @@ from t3vae import digests, files, layout
 from t3vae.errors import ConfigError, DataError
 from t3vae.figures.provenance import read_provenance
 from t3vae.plan import Job, Plan
+from t3vae.resume import Scratch
 from t3vae.settings import parameters
 
-__all__ = ["Finding", "examine", "prune_orphans", "refuse_unrecorded", "run"]
+__all__ = ["Finding", "examine", "prune_orphans", "prune_states", "refuse_unrecorded", "run"]
 
 RECORDS = ".snakemake/metadata"
 UNFINISHED = ".snakemake/incomplete"
@@ -69,7 +71,7 @@ def run(
         root: folder that holds ``data/`` and ``results/``.
         params: the parameter file.
         records: also demand a Snakemake record for every result.
-        prune: move orphans to ``scratch/retired/``.
+        prune: move orphans to ``scratch/retired/``, remove states that no training needs.
         verbs: steps whose results are checked, and no orphans then; all by default.
 
     Raises:
@@ -86,6 +88,8 @@ def run(
     findings = examine(root, plan, records=records, verbs=verbs)
     orphans = [finding.path for finding in findings if finding.kind == "orphaned"]
     moved = dict(prune_orphans(root, orphans)) if prune else {}
+    for state in prune_states(root, plan) if prune else ():
+        print(f"{state}: the state of no training that is still to be done; removed")
     unrecorded = [finding for finding in findings if finding.kind == "unrecorded"]
     hidden = set(unrecorded[SHOWN:])  # usually all records are gone, or none
     for finding in findings:
@@ -169,6 +173,39 @@ def prune_orphans(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, str]]
                 break
             layout.under(root, str(folder)).rmdir()
         yield path, target
+
+
+def prune_states(root: Path, plan: Plan) -> Iterator[str]:
+    """Remove saved states of trainings that no experiment has or that are done; yield their paths.
+
+    A training is done when Snakemake has a record of its results. The state of a training at
+    work stays.
+    """
+    states = sorted(layout.under(root, layout.scratch("")).glob("*/"))
+    needed = set()
+    for experiment in plan.all_experiments if states else ():
+        for run in plan.runs(experiment):
+            job = plan.train(experiment, *run)
+            manifests = [layout.under(root, path) for path in job.inputs]
+            if all(path.is_file() for path in manifests):
+                inputs = dict(zip(job.inputs, map(digests.file_digest, manifests), strict=True))
+                made = digests.provenance("train", job.config, inputs, job.uses)
+                if not _done(root, job, made):
+                    needed.add(digests.digest(made))
+    for state in states:
+        if state.name not in needed and Scratch(state, state.name).discard():
+            yield state.relative_to(root).as_posix()
+
+
+def _done(root: Path, job: Job, made: Mapping[str, Any]) -> bool:
+    """Whether the outputs of a training are there, recorded, and of this provenance."""
+    for path in job.outputs:
+        recorded = _record(root, path) and not _record(root, path, UNFINISHED)
+        if not recorded or not layout.under(root, path).is_file():
+            return False
+    with suppress(DataError):
+        return bool(_stored(layout.under(root, job.witness), job.verb)[0] == made)
+    return False
 
 
 # --- stale --------------------------------------------------------------------------------

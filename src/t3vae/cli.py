@@ -100,10 +100,14 @@ def _config(verb: str, given: str | None, params: Path, **names: Any) -> dict[st
 
 
 def _device(given: str | None, params: Path) -> str:
+    """Return ``cpu`` or ``cuda``; of several accelerators, the process then sees its own."""
     from t3vae import device
     from t3vae.settings import parameters
 
-    return device.resolve(given if given is not None else parameters.load(params).device)
+    chosen = device.resolve(given if given is not None else parameters.load(params).device)
+    if chosen == "cuda":
+        device.claim()
+    return chosen
 
 
 @cli.command()
@@ -120,7 +124,8 @@ def extractor(
 ) -> None:
     """Train the classifier whose features judge pictures of a data set."""
     resolved = _config("extractor", config, params, dataset=dataset)
-    _stage("extractor")(root, resolved, dataset, device=_device(device, params))
+    chosen = _device(device, params)
+    _stage("extractor")(root, resolved, dataset, device=chosen)
 
 
 def _run_verb(verb: str, text: str) -> None:
@@ -136,7 +141,8 @@ def _run_verb(verb: str, text: str) -> None:
     ) -> None:
         names = {"experiment": experiment, "model": model, "seed": seed}
         resolved = _config(verb, config, params, **names)
-        _stage(verb)(root, resolved, experiment, model, seed, device=_device(device, params))
+        chosen = _device(device, params)  # before torch is there
+        _stage(verb)(root, resolved, experiment, model, seed, device=chosen)
 
     cli.command(name=verb, help=text)(command)
 
@@ -183,7 +189,11 @@ def report(params: Path, root: Path, config: str | None) -> None:
     metavar="VERB",
     help="Check the results of this step only, and no orphans; may be repeated.",
 )
-@click.option("--prune", is_flag=True, help="Move orphaned results to scratch/retired/.")
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Move orphaned results to scratch/retired/; remove saved states that no training needs.",
+)
 def check(params: Path, root: Path, records: bool, verbs: tuple[str, ...], prune: bool) -> None:
     """Name every result that is stale, missing or orphaned, and why."""
     from t3vae.check import run as run_check

@@ -3,7 +3,9 @@
 A training that starts looks for the state of the same configuration, sources and data
 in its scratch folder and goes on from there. One process holds the folder's lock; the
 kernel frees it when the process dies. SIGTERM, as a cluster sends it before it takes a
-machine back, saves the state and ends the process with status 143.
+machine back, saves the state and ends the process with status 143. A finished training
+keeps its final state until its results have been read: results may be lost after their
+job has ended, as when a scheduler calls the job failed all the same.
 """
 
 from __future__ import annotations
@@ -169,6 +171,17 @@ class Scratch:
             files.write_json(self.folder / "failed.json", {"key": self.key, "message": message})
 
     def clear(self) -> None:
-        """Remove the folder after success."""
+        """Remove the folder, by the process that holds it."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def discard(self) -> bool:
+        """Remove a folder that is no longer needed, and tell whether it is gone.
+
+        A training that is at work on it keeps it.
+        """
+        if self.folder is None or not self.folder.is_dir():
+            return True
+        with suppress(RunLockedError, DataError), self.lock():
+            self.clear()
+        return not self.folder.is_dir()

@@ -13,7 +13,7 @@ from typing import Any
 from t3vae import digests, files, layout
 from t3vae.errors import DataError
 
-__all__ = ["read_config"]
+__all__ = ["read_config", "scratch"]
 
 
 def read_config(root: Path, experiment: str, model: str, seed: int) -> dict[str, Any]:
@@ -40,3 +40,23 @@ def read_config(root: Path, experiment: str, model: str, seed: int) -> dict[str,
             f"Delete {path.parent} and train again."
         )
     return config
+
+
+def scratch(root: Path, experiment: str, model: str, seed: int) -> Path:
+    """Return the scratch folder of the training that wrote the weights of a run.
+
+    Args:
+        root: folder of the contract paths.
+        experiment, model, seed: which run.
+
+    Raises:
+        DataError: the weights are missing or damaged.
+    """
+    weights = layout.under(root, layout.run_file(experiment, model, seed, "model.safetensors"))
+    try:
+        provenance = json.loads(files.read_tensors_header(weights)["provenance"])
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"{weights}: holds no provenance. Delete {weights.parent} and train again."
+        ) from error
+    return layout.under(root, layout.scratch(digests.digest(provenance)))

@@ -9,6 +9,7 @@ chance out of the choice of the best epoch.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -72,11 +73,13 @@ class Result:
         history: one row an epoch, with the keys of :data:`HISTORY_COLUMNS`.
         best_epoch: epoch with the smallest validation loss, counted from 1.
         epochs: number of epochs that ran.
+        seconds: wall time of the training, of all its tries together, without lost steps.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     epochs: int = 0
+    seconds: float = 0.0
 
 
 @dataclass
@@ -88,6 +91,7 @@ class _Position:
     best_total: float = math.inf
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def fit(
@@ -120,8 +124,10 @@ def fit(
         key: digest that names the run; by default of settings, model and data.
         label: name in front of the progress bar.
         settings: how to train.
-        finish: called at the end with the result, for example to write it down; what is in the
-            scratch folder is removed only after it.
+        finish: called at the end with the result, to write it down. What was written may still
+            be lost, so the final state stays in the scratch folder: the same call then writes
+            the same again without training, until somebody clears the folder. Without
+            ``finish`` the folder is cleared at the end.
         changes: fields of :class:`Settings` that differ, for example ``epochs=20``.
 
     Raises:
@@ -150,10 +156,11 @@ def fit(
     scratch = Scratch(Path(path) if path else None, key or run.digest())
     with scratch.lock(), TerminationFlag() as flag, torch.random.fork_rng():
         with network_precision(model, chosen.precision):
-            result = run.train(scratch, flag, label)
-        if finish is not None:
+            result = run.train(scratch, flag, label, keep=finish is not None)
+        if finish is None:
+            scratch.clear()
+        else:
             finish(result)
-        scratch.clear()
     return result
 
 
@@ -186,6 +193,7 @@ class _Run:
         self.position = _Position()
         self.losses = torch.zeros(self.steps_per_epoch, 2, device=train.x.device)
         self.fresh: list[Tensor] = []
+        self.counted_at = time.monotonic()
 
     def digest(self) -> str:
         from t3vae.digests import digest
@@ -195,8 +203,9 @@ class _Run:
         parameters = self.model.hyperparameters()
         return digest([asdict(self.settings), first, sums, parameters, self.seed])
 
-    def train(self, scratch: Scratch, flag: TerminationFlag, label: str) -> Result:
+    def train(self, scratch: Scratch, flag: TerminationFlag, label: str, *, keep: bool) -> Result:
         self._restore(scratch)
+        was_finished = self._finished()
         total = self.settings.epochs * self.steps_per_epoch
         done = self.position.epoch * self.steps_per_epoch + self.position.step
         with bar(total, label, initial=done) as progress:
@@ -206,9 +215,14 @@ class _Run:
                 progress.set_postfix_str(
                     f"epoch {self.position.epoch}, validation {last['validation_total']:.4g}"
                 )
+        if not was_finished:
+            self._count_seconds()
+            if keep:
+                self._save(scratch)
         self._use_best()
         self.model.eval()
-        return Result(self.position.history, self.position.best_epoch, self.position.epoch)
+        position = self.position
+        return Result(position.history, position.best_epoch, position.epoch, position.seconds)
 
     def _use_best(self) -> None:
         self.optimizer.values.copy_(self.best)
@@ -330,11 +344,20 @@ class _Run:
     # -- interruption ------------------------------------------------------------------
 
     def _save(self, scratch: Scratch) -> None:
-        buffers = {f"buffer/{name}": value for name, value in self.model.named_buffers()}
-        buffers |= {f"best/{name}": value for name, value in self.best_buffers.items()}
-        state = {f"optimizer/{name}": value for name, value in self.optimizer.state().items()}
-        tensors = {**state, **buffers, "best": self.best, "losses": self.losses}
+        tensors = {f"best/{name}": value for name, value in self.best_buffers.items()}
+        tensors["best"] = self.best
+        if not self._finished():  # else nothing but the best epoch is wanted any more
+            self._count_seconds()
+            state = self.optimizer.state()
+            tensors |= {f"optimizer/{name}": value for name, value in state.items()}
+            tensors |= {f"buffer/{name}": value for name, value in self.model.named_buffers()}
+            tensors["losses"] = self.losses
         scratch.save(tensors, _finite(asdict(self.position)))
+
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        self.position.seconds += now - self.counted_at
+        self.counted_at = now
 
     def _restore(self, scratch: Scratch) -> None:
         found = scratch.load()
@@ -345,17 +368,20 @@ class _Run:
         self.position = _Position(
             **record, best_total=math.inf if best_total is None else best_total
         )
+        self.best.copy_(tensors["best"])
+        for name, buffer in self.best_buffers.items():
+            buffer.copy_(tensors[f"best/{name}"])
+        if self._finished():
+            return
         state = {
             name.removeprefix("optimizer/"): value
             for name, value in tensors.items()
             if name.startswith("optimizer/")
         }
         self.optimizer.load_state(state)
-        self.best.copy_(tensors["best"])
         self.losses.copy_(tensors["losses"])
         for name, buffer in self.model.named_buffers():
             buffer.copy_(tensors[f"buffer/{name}"])
-            self.best_buffers[name].copy_(tensors[f"best/{name}"])
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:

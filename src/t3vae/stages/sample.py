@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from t3vae import checkpoint, digests, files, layout, runs, sampling
+from t3vae import checkpoint, digests, files, layout, resume, runs, sampling
 from t3vae.prepared import Prepared
 
 __all__ = ["run"]
@@ -23,7 +23,10 @@ def run(
     seed: int,
     device: str = "cpu",
 ) -> None:
-    """Write the samples of one run.
+    """Write the samples of one run, and clear the final state of its training.
+
+    Whoever samples has found the weights, so the state is no longer needed. It goes before
+    the samples are written: where there are samples, no state is left behind.
 
     Args:
         root: folder of the contract paths.
@@ -78,6 +81,7 @@ def run(
     of_test = known["test"][: len(test)] if "test" in known else None
     tensors["reconstructions"] = _array(sampling.reconstruct(net, test, seed=seed, labels=of_test))
     metadata = {"provenance": digests.canonical_json(provenance)}
+    resume.Scratch(runs.scratch(root, experiment, model, seed), key="").discard()
     files.write_tensors(
         layout.under(root, layout.samples(experiment, model, seed)), tensors, metadata
     )

@@ -6,7 +6,6 @@ import csv
 import io
 import os
 import platform
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,9 @@ def run(
 ) -> None:
     """Train and write weights, configuration, history and provenance of one run.
 
+    The final state stays in scratch until ``sample`` has read the weights; until then the
+    same call writes the same files again, without training.
+
     Args:
         root: folder of the contract paths.
         config: resolved configuration: dataset, network, model, latent_dim, sigma, training,
@@ -41,7 +43,6 @@ def run(
     Raises:
         DataError, ConfigError, DivergedError, RunLockedError: see their messages.
     """
-    started = time.monotonic()
     data = Prepared(root, config["dataset"])
     provenance = digests.provenance("train", config, data.inputs)
     train, validation = data.array("train"), data.array("validation")
@@ -74,7 +75,7 @@ def run(
             {
                 "provenance": provenance,
                 "versions": versions(),
-                "seconds": round(time.monotonic() - started, 1),
+                "seconds": round(result.seconds, 1),
                 "host": host(device),
                 "best_epoch": result.best_epoch,
                 "epochs": result.epochs,
