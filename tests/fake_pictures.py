@@ -18,7 +18,9 @@ COUNTS = [200, 100, 50, 25, 12, 10]
 GROUPS = {"head": [0, 1], "medium": [2, 3], "tail": [4, 5]}
 NAMES = ["Bald", "Young", "Mustache", "Wearing_Hat", "Smiling"]
 FEW = "only 40 pictures for 32 features: below twice the number of features"
-FIGURES = ["samples", "reconstructions", "metrics", "paired", "per_class", "history"]
+FIGURES = [
+    *("samples", "reconstructions", "metrics", "paired", "per_class", "class_curves", "history")
+]
 FACES = ["samples", "reconstructions", "metrics", "paired", "attributes"]
 
 

@@ -19,12 +19,13 @@ from t3vae.errors import DataError
 from t3vae.figures import REGISTRY, caption
 from t3vae.figures.labels import model_label
 from t3vae.figures.provenance import read_provenance
-from t3vae.figures.style import Style
+from t3vae.figures.style import PAGE_HEIGHT_MM, Style
 from t3vae.metrics.summary import paired
 from t3vae.report.page import build
+from t3vae.settings import parameters
 from t3vae.stages import collect, figure
 from t3vae.tables import reads
-from t3vae.tables.each import each
+from t3vae.tables.each import columns, each
 from t3vae.tables.files import read_table, write_table
 from t3vae.tables.pictures import decode, encode, picks
 
@@ -34,6 +35,7 @@ MORE = [
     *("beta_vae_matched_scaled_nu2p5", "beta_vae_matched_nu2p5", "c_vae_matched_scaled"),
     *("t3vae_nu2p5", "t3vae_nu5", "beta_vae_0p05"),
 ]
+CHECKOUT = Path(__file__).parents[1]
 CASES = [("classes", name) for name in fake.FIGURES] + [("faces", name) for name in fake.FACES]
 
 
@@ -184,15 +186,18 @@ def test_warnings_reach_tables_figures_and_report(root):
     assert {"Fréchet, model prior †", "Fréchet, fitted law"} <= titles
 
 
-@pytest.mark.parametrize("name", ["metrics", "paired", "per_class", "history", "attributes"])
+@pytest.mark.parametrize(
+    "name", ["metrics", "paired", "per_class", "class_curves", "history", "attributes"]
+)
 def test_many_models_fit_the_page_and_nothing_is_covered(root, name):
     experiment = "faces" if name == "attributes" else "classes"
     drawn = draw(root, experiment, name, fake.MODELS + MORE)
     width, height = 25.4 * drawn.get_size_inches()
-    assert width == pytest.approx(180.0) and height < 260.0
+    assert width == pytest.approx(180.0) and height < PAGE_HEIGHT_MM + 1e-6
     found = texts(drawn)
     shown = " ".join(" ".join(text for text, _ in found).split())
-    for model in ("t3vae_nu10", "beta_vae_matched_scaled_nu2p5"):
+    few = name == "class_curves"  # which shows the models with the most controls
+    for model in ("t3vae_nu10", "beta_vae_matched_scaled" + ("" if few else "_nu2p5")):
         assert model_label(model) in shown
     check_inside(drawn, found)
     check_apart(found)
@@ -211,6 +216,132 @@ def draw(root: Path, experiment: str, name: str, models: list[str] | None = None
         drawn: Figure = getattr(import_module(module), function)(tables, style)
         drawn.canvas.draw()
     return drawn
+
+
+@pytest.mark.parametrize("experiment", ["digits_lt", "cifar10_lt", "pictures_lt", "celeba"])
+def test_all_controls_of_an_experiment_fit_the_page(root, experiment):
+    entry = parameters.load(CHECKOUT / "params.yaml").experiments[experiment]
+    pairs = [
+        (model, control)
+        for model in entry.models
+        for control in entry.controls.get(model, [entry.control])
+        if model != control
+    ]
+    found = table(root, "classes", "paired.csv")
+    one = found[(found["model"] == "t3vae_nu10") & (found["control"] == "beta_vae_matched")]
+    kid = one[one["metric"] == "kid"]
+    more = [kid.assign(metric=m) for m in ("fid", "precision", "recall", "density", "active_units")]
+    rows = pd.concat(
+        [part.assign(model=m, control=c) for m, c in pairs for part in (one, *more)],
+        ignore_index=True,
+    )
+    style = Style(models=tuple(entry.models))
+    with style.applied():
+        drawn = import_module("t3vae.figures.paired").paired({"paired.csv": rows}, style)
+        drawn.canvas.draw()
+    assert 25.4 * drawn.get_figheight() < PAGE_HEIGHT_MM + 1e-6
+    labels = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    assert len(labels) == len(pairs) + len({control for _, control in pairs})
+    check_inside(drawn, texts(drawn))
+    check_apart(texts(drawn))
+
+
+def test_metrics_that_no_page_holds_are_left_out_from_the_end(root):
+    found = table(root, "classes", "paired.csv")
+    one = found[(found["model"] == "t3vae_nu10") & (found["control"] == "beta_vae_matched")]
+    style = Style(models=("beta_vae_matched", *(f"t3vae_nu{k}" for k in range(3, 63))))
+    names = ("kid", "fid", "precision", "recall", "density", "coverage", "active_units")
+    rows = pd.concat(
+        [one[one["metric"] == "kid"].assign(metric=n, model=m)
+         for n in names for m in style.models[1:]], ignore_index=True,
+    )  # fmt: skip
+    with style.applied():
+        drawn = import_module("t3vae.figures.paired").paired({"paired.csv": rows}, style)
+    titles = [axes.get_title(loc="left") for axes in drawn.axes if axes.get_visible()]
+    assert titles == ["FID", "KID", "precision", "recall", "density", "coverage"]
+    assert 25.4 * drawn.get_figheight() < PAGE_HEIGHT_MM + 1e-6
+
+
+def curves(rows: pd.DataFrame, pairs: list[tuple[str, str]], models: list[str]) -> Figure:
+    style = Style(models=tuple(models))
+    tables = {"paired.csv": pd.DataFrame(pairs, columns=["model", "control"])}
+    with style.applied():
+        drawn: Figure = import_module("t3vae.figures.curves").class_curves(
+            {"per_class.csv": rows, **tables}, style
+        )
+        drawn.canvas.draw()
+    return drawn
+
+
+def lines_of(axes) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the curves of a panel, without the markers of the model."""
+    found = [line for line in axes.lines if line.get_linestyle() != "None"]
+    return [(np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in found]
+
+
+def test_a_curve_holds_the_means_of_its_model_and_controls(root):
+    drawn = draw(root, "classes", "class_curves")
+    shown = [m for m in fake.MODELS if m != "vae"]  # the control of the others has none itself
+    assert len(drawn.legends) == len(shown)
+    names = [[t.get_text().replace("\n", " ") for t in one.get_texts()] for one in drawn.legends]
+    both = ["beta_vae_matched", "beta_vae_matched_scaled"]
+    assert names[shown.index("t3vae_nu10")] == [*map(model_label, ["t3vae_nu10", *both])]
+    rows = table(root, "classes", "per_class.csv").set_index(["model", "latent", "group"])
+    groups = [f"class:{k}" for k in range(6)]
+    panel = drawn.axes[2 * len(shown) + shown.index("t3vae_nu10")]
+    assert drawn.axes[2 * len(shown)].get_title(loc="left") == "Fréchet distance, fitted law"
+    low, high = panel.get_xlim()
+    assert panel.get_xscale() == "log" and low > 200 > 10 > high  # from many to few
+    for model, (x, y) in zip([*both, "t3vae_nu10"], lines_of(panel), strict=True):
+        np.testing.assert_allclose(x, fake.COUNTS)
+        own = [rows.loc[(model, "fitted", g), "frechet_distance_classifier"] for g in groups]
+        np.testing.assert_allclose(y, own)
+    bars = panel.collections[-1].get_segments()  # of the model
+    half = rows.loc[("t3vae_nu10", "fitted", "class:3"), "frechet_distance_classifier_half"]
+    assert bars[3][1, 1] - bars[3][0, 1] == pytest.approx(2 * half)
+
+
+def many_classes(sizes: list[float], lacking: str = "") -> pd.DataFrame:
+    rows = [
+        {"model": m, "latent": "reconstruction", "group": f"class:{k}", "name": str(k), "n": 100,
+         "frequency": size, "reconstruction_error": start + k,
+         "reconstruction_error_half": 0.1 * k}
+        for m, start in (("a", 1.0), ("b", 2.0)) for k, size in enumerate(sizes)
+        if f"class:{k}" != lacking
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns("per_class.csv"))
+
+
+def test_many_classes_are_pooled_into_ten_points():
+    sizes = [500.0 * 0.01 ** (k / 99) for k in range(100)]
+    rows = many_classes(sizes)
+    gone = (rows["group"] == "class:57") & (rows["model"] == "b")
+    drawn = curves(rows[~gone], [("b", "a")], ["a", "b"])
+    (x, control), (_, model) = lines_of(drawn.axes[0])
+    np.testing.assert_allclose(x, np.exp(np.log(sizes).reshape(10, 10).mean(axis=1)))
+    np.testing.assert_allclose(control, 1.0 + np.arange(100).reshape(10, 10).mean(axis=1))
+    assert np.isnan(model[5])  # a class has no value there
+    np.testing.assert_allclose(np.delete(model, 5), np.delete(control, 5) + 1.0)
+
+
+def test_classes_of_one_size_are_one_point():
+    drawn = curves(many_classes([500.0] * 30), [("b", "a")], ["a", "b"])
+    (_, control), (x, model) = lines_of(drawn.axes[0])
+    assert (list(x), list(control), list(model)) == ([pytest.approx(500.0)], [15.5], [16.5])
+    check_apart(texts(drawn))
+
+
+def test_columns_are_the_models_with_the_most_controls():
+    base = many_classes([50.0, 10.0, 5.0])
+    names = [f"t3vae_nu{k}" for k in range(10, 19)]
+    one = base[base["model"] == "a"]
+    rows = pd.concat([one.assign(model=m) for m in names], ignore_index=True)
+    pairs = [(m, names[0]) for m in names[1:]] + [(names[8], names[1]), (names[7], names[1])]
+    drawn = curves(rows, pairs, names)
+    shown = [one.get_texts()[0].get_text().replace("\n", " ") for one in drawn.legends]
+    assert shown == [model_label(names[k]) for k in (1, 2, 3, 4, 7, 8)]
+    alone = curves(rows, [], names)  # without any control
+    assert len(alone.legends) == 6
 
 
 def test_differences_to_both_controls(root):
@@ -251,7 +382,7 @@ def test_figures_are_drawn_with_provenance_and_caption(root, experiment, name):
     assert len(caption(name)) > 40
 
 
-@pytest.mark.parametrize("name", ["samples", "per_class", "metrics", "paired"])
+@pytest.mark.parametrize("name", ["samples", "per_class", "class_curves", "metrics", "paired"])
 def test_figures_are_the_same_bytes_again(root, tmp_path, name):
     path = layout.under(root, layout.figure("classes", name, "png"))
     before = path.read_bytes()

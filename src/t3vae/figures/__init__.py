@@ -20,6 +20,7 @@ REGISTRY = {
     "reconstructions": "t3vae.figures.pictures:reconstructions",
     "paired": "t3vae.figures.paired:paired",
     "per_class": "t3vae.figures.each:per_class",
+    "class_curves": "t3vae.figures.curves:class_curves",
     "attributes": "t3vae.figures.each:attributes",
     "regularizer": "t3vae.figures.theory:regularizer",
     "tau_alpha": "t3vae.figures.theory:tau_alpha",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -140,16 +141,17 @@ def _heat(
     width = BAR_MM / (25.4 * drawn.get_figwidth())
     bar = drawn.add_axes((box.x1 + 0.7 * width, box.y0, width, box.height))
     scale = _scale(values)
-    sns.heatmap(
-        values,
-        ax=axes,
-        cbar_ax=bar,
-        norm=scale,
-        cmap="viridis",
-        xticklabels=False,
-        yticklabels=False,
-        rasterized=True,
-    )
+    with _alone(axes, bar):
+        sns.heatmap(
+            values,
+            ax=axes,
+            cbar_ax=bar,
+            norm=scale,
+            cmap="viridis",
+            xticklabels=False,
+            yticklabels=False,
+            rasterized=True,
+        )
     axes.set_facecolor(GREY)
     axes.set(xlabel="", ylabel="")
     axes.set_yticks(np.arange(len(models)) + 0.5, [model_label(m) for m in models])
@@ -163,6 +165,19 @@ def _heat(
     few = f"{metric}_few" in part and bool(part[f"{metric}_few"].notna().any())
     title = f"{SHORT.get(metric, METRICS[metric].label)}, {LAW_SHORT.get(law, law)}"
     panel_title(axes, title + (" †" if few else ""))
+
+
+@contextmanager
+def _alone(*kept: Axes) -> Iterator[None]:
+    """Hide all other axes within a block: seaborn draws the whole figure for each heat map."""
+    drawn = kept[0].get_figure(root=True)
+    assert drawn is not None
+    others = [axes for axes in drawn.axes if axes.get_visible() and axes not in kept]
+    for axes in others:
+        axes.set_visible(False)
+    yield
+    for axes in others:
+        axes.set_visible(True)
 
 
 def _scale(values: pd.DataFrame) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,14 @@ __all__ = ["paired"]
 
 Line = tuple[str, str]  # model, or nothing for a heading, and its control
 MANY = 16  # lines, from which on panels are narrow
+LEAST_MM = 2.8  # of a line, so that names do not touch
 
 
 def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """Draw differences of models to their controls, with intervals over seeds.
+
+    Metrics fill a page in the order of the headlines; the others, and lines that no page
+    holds, are in the table alone.
 
     Args:
         tables: ``paired.csv``.
@@ -35,7 +40,6 @@ def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     laws = used_laws(list(table["latent"].dropna().unique()))
     many = len(lines) > MANY
     columns = min(6 if many else 4, max(1, len(shown)))
-    rows = max(1, -(-len(shown) // columns))
     texts = [model_label(model) if model else f"− {model_label(c)}:" for model, c in lines]
     left, gap = 3.0 + 1.45 * max(map(len, texts), default=4), 4.5 if many else 6.5
     legend = [law_point_handle(law, style) for law in laws]
@@ -44,19 +48,17 @@ def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     room = (style.page_width_mm - left - 4.0 - (columns - 1) * gap) / columns + 0.5 * gap
     titles = [wrapped(headline.label, room) for headline, _ in shown]
     high = 3.2 * max((text.count("\n") for text in titles), default=0)
-    drawn, grid = style.panels(
-        rows,
-        columns,
-        (3.0 if many else 3.6) * max(len(lines), 4),
-        wide=True,
-        legend=legend,
-        left=left,
-        right=4.0,
-        bottom=5.0,
-        gap_x=gap,
-        gap_y=9.5 + high,
-        head=high,
-    )
+    around: Any = {
+        "wide": True, "legend": legend, "bottom": 5.0, "gap_y": 9.5 + high, "head": high
+    }  # fmt: skip
+    rows = max(1, -(-len(shown) // columns))
+    while rows > 1 and style.room(rows, **around) < LEAST_MM * len(lines):
+        rows -= 1
+    page = style.room(rows, **around)
+    most = int(page / LEAST_MM)
+    lines, texts = lines[:most], texts[:most]
+    height = min(page, (3.0 if many else 3.6) * max(len(lines), 4))
+    drawn, grid = style.panels(rows, columns, height, left=left, right=4.0, gap_x=gap, **around)
     for i, axes in enumerate(grid.flat):
         if i >= len(shown):
             axes.set_visible(False)

@@ -32,6 +32,7 @@ from t3vae.files import write_bytes
 __all__ = [
     "LAW_COLOURS",
     "OKABE_ITO",
+    "PAGE_HEIGHT_MM",
     "Style",
     "area_handle",
     "law_handle",
@@ -39,6 +40,9 @@ __all__ = [
     "model_handle",
     "save",
 ]
+
+#: Of a figure that leaves room for its caption on A4.
+PAGE_HEIGHT_MM = 240.0
 
 OKABE_ITO = {
     "black": "#000000",
@@ -189,7 +193,7 @@ class Style:
         unit = self.font_size / 7.5
         width = self.page_width_mm if wide else self.column_width_mm
         lines, across = self._legend_shape(legend, width)
-        top = unit * (4.5 + head + (3.6 * lines + 1.5 if lines else 0.0))
+        top = self._top(lines, head)
         left, right, bottom, gap_x, gap_y = (
             unit * value for value in (left, right, bottom, gap_x, gap_y)
         )
@@ -215,6 +219,31 @@ class Style:
                 ncols=across,
             )
         return drawn, grid
+
+    def room(
+        self,
+        rows: int,
+        *,
+        wide: bool = False,
+        legend: Sequence[tuple[Artist, str]] = (),
+        bottom: float = 8.5,
+        gap_y: float = 7.0,
+        head: float = 0.0,
+    ) -> float:
+        """Return the largest height of one panel with which some rows fit on a page, in mm.
+
+        Args:
+            rows: number of rows of panels.
+            wide, legend, bottom, gap_y, head: as in :meth:`panels`.
+        """
+        width = self.page_width_mm if wide else self.column_width_mm
+        around = self._top(self._legend_shape(legend, width)[0], head)
+        around += self.font_size / 7.5 * ((rows - 1) * gap_y + bottom)
+        return (PAGE_HEIGHT_MM - around) / rows
+
+    def _top(self, lines: int, head: float) -> float:
+        """Return the millimetres above the first panels, with some lines of a legend."""
+        return self.font_size / 7.5 * (4.5 + head + (3.6 * lines + 1.5 if lines else 0.0))
 
     def _legend_shape(self, legend: Sequence[tuple[Artist, str]], width: float) -> tuple[int, int]:
         """Return lines and columns of a legend, from a cautious guess of its widest text."""

@@ -58,6 +58,7 @@ DATA_FIGURES: dict[str, tuple[int, ...]] = {
     "reconstructions": (PICTURE,),
     "paired": (PICTURE,),
     "per_class": (PICTURE,),
+    "class_curves": (PICTURE,),
     "attributes": (PICTURE,),
 }
 """Figures of experiments with models, each with the data dimensions it can show."""

@@ -27,6 +27,7 @@ READS: dict[str, tuple[str, ...]] = {
     "reconstructions": ("reconstructions.csv",),
     "paired": ("paired.csv",),
     "per_class": ("per_class.csv",),
+    "class_curves": ("per_class.csv", "paired.csv"),
     "attributes": ("attributes.csv",),
     "regularizer": ("regularizer.csv",),
     "tau_alpha": ("tau_alpha.csv",),
