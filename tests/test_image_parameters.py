@@ -15,7 +15,8 @@ from t3vae.settings.network_kinds import NETWORKS
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = {
     "de_vae": {"nu": 5.0}, "vae_st": {"nu": 5.0}, "t3vae": {"nu": 5.0}, "t3hvae": {"nu": 5.0},
-    "c_t3vae": {"nu": 5.0}, "tilted_vae": {"tilt": 3.0}, "factor_vae": {"tc_weight": 6.0},
+    "c_t3vae": {"nu": 5.0}, "gaussian_twin": {"nu": 5.0}, "tilted_vae": {"tilt": 3.0},
+    "factor_vae": {"tc_weight": 6.0},
 }  # fmt: skip
 
 

@@ -302,3 +302,21 @@ def test_weighing_the_entropy_is_a_gaussian_vae_of_another_weight_and_prior() ->
         torch.testing.assert_close(left, right)
     vae = models.build({"family": "vae"}, [4], 3, sigma=1.0)
     assert vae.entropy_weight(vae.encode(torch.zeros(2, 4))).tolist() == [1.0, 1.0]
+
+
+def test_gaussian_twin_has_the_slopes_and_the_noise_of_t3vae() -> None:
+    torch.manual_seed(2)
+    t = models.build({"family": "t3vae", "nu": 10.0}, [768], 5, sigma=1.0)
+    x, raw = torch.rand(4, 768), torch.randn(4, 10)
+    mu, logvar = raw[:, :5].clone().requires_grad_(), (raw[:, 5:] - 2).requires_grad_()
+    slopes = torch.autograd.grad(gamma_regularizer(mu, logvar, t.constants).sum(), [mu, logvar])
+    posterior = t._posterior(mu.detach(), logvar.detach())
+    for row, weight in enumerate(t.entropy_weight(posterior).tolist()):
+        given = {"family": "gaussian_twin", "nu": 10.0, "entropy_weight": weight}
+        twin = models.build(given, [768], 5, sigma=1.0)
+        twin.encoder.forward = lambda _: torch.cat([mu, logvar], 1)
+        loss = twin.beta * gaussian_kl_2x(*twin._encoded(x), twin.prior_scale)[row]
+        for mine, theirs in zip(torch.autograd.grad(loss, [mu, logvar]), slopes, strict=True):
+            torch.testing.assert_close(mine[row], theirs[row], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(twin.encode(x).variance, posterior.variance, rtol=1e-4, atol=0)
+        assert twin.entropy_weight(posterior)[row].item() == pytest.approx(weight)

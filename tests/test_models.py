@@ -20,6 +20,7 @@ PARAMETERS = {
     "de_vae": [{"nu": 5.0}],
     "vae_st": [{"nu": 5.0}],
     "t3vae": [{"nu": 5.0}, {"nu": 30.0, "beta": 0.5}],
+    "gaussian_twin": [{"nu": 5.0}, {"nu": 3.0, "entropy_weight": 0.9}],
     "tilted_vae": [{"tilt": 1.0}],
     "factor_vae": [{"tc_weight": 6.4, "discriminator_width": 8}],
     "hvae": [

@@ -22,7 +22,7 @@ from t3vae.resume import Scratch
 
 FAMILIES = {
     "vae": {}, "student_t_vae": {}, "de_vae": {"nu": 5.0}, "vae_st": {"nu": 5.0},
-    "t3vae": {"nu": 5.0}, "tilted_vae": {"tilt": 3.0},
+    "t3vae": {"nu": 5.0}, "gaussian_twin": {"nu": 5.0}, "tilted_vae": {"tilt": 3.0},
     "factor_vae": {"tc_weight": 6.4, "discriminator_width": 8, "discriminator_learning_rate": 0.01},
     "hvae": {"latent_dim_2": 2}, "t3hvae": {"nu": 5.0}, "c_vae": {}, "c_t3vae": {"nu": 5.0},
 }  # fmt: skip

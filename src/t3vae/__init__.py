@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from t3vae.models.c_vae import CVAE
     from t3vae.models.de_vae import DEVAE
     from t3vae.models.factor_vae import FactorVAE
+    from t3vae.models.gaussian_twin import GaussianTwin
     from t3vae.models.hvae import HVAE
     from t3vae.models.student_t_vae import StudentTVAE
     from t3vae.models.t3hvae import T3HVAE
@@ -39,6 +40,7 @@ __all__ = [
     "T3VAE",
     "VAE",
     "FactorVAE",
+    "GaussianTwin",
     "StudentTVAE",
     "TiltedVAE",
     "VAEst",
@@ -52,6 +54,7 @@ _HOME = {
     "CVAE": ("t3vae.models.c_vae", "CVAE"),
     "DEVAE": ("t3vae.models.de_vae", "DEVAE"),
     "FactorVAE": ("t3vae.models.factor_vae", "FactorVAE"),
+    "GaussianTwin": ("t3vae.models.gaussian_twin", "GaussianTwin"),
     "HVAE": ("t3vae.models.hvae", "HVAE"),
     "StudentTVAE": ("t3vae.models.student_t_vae", "StudentTVAE"),
     "T3HVAE": ("t3vae.models.t3hvae", "T3HVAE"),

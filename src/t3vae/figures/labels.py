@@ -28,6 +28,7 @@ _STEMS = (
     ("t3hvae", "t³HVAE", "blue"),
     ("c_t3vae", "C-t³VAE", "blue"),
     ("t3vae", "t³VAE", "blue"),
+    ("gaussian_twin", "Gaussian twin", "vermillion"),
     ("de_vae", "DE-VAE", "green"),
     ("vae_st", "VAE-st", "purple"),
     ("tilted_vae", "tilted VAE", "yellow"),
@@ -36,7 +37,7 @@ _STEMS = (
     ("c_vae", "C-VAE", "orange"),
     ("vae", "VAE", "orange"),
 )
-_SYMBOLS = {"nu": "ν", "beta": "β", "tau": "τ", "k": "k", "scale": "k"}
+_SYMBOLS = {"nu": "ν", "w": "w", "beta": "β", "tau": "τ", "k": "k", "scale": "k"}
 
 
 def model_label(name: str) -> str:

@@ -24,6 +24,7 @@ FAMILIES = {
     "de_vae": "t3vae.models.de_vae:DEVAE",
     "vae_st": "t3vae.models.vae_st:VAEst",
     "t3vae": "t3vae.models.t3vae:T3VAE",
+    "gaussian_twin": "t3vae.models.gaussian_twin:GaussianTwin",
     "tilted_vae": "t3vae.models.tilted_vae:TiltedVAE",
     "factor_vae": "t3vae.models.factor_vae:FactorVAE",
     "hvae": "t3vae.models.hvae:HVAE",

@@ -128,6 +128,20 @@ class T3Vae(Block):
     beta: Real = field("Weight of the regulariser.", 1.0, gt=0.0, le=1.0e6, example="1.0")
 
 
+class GaussianTwin(Block):
+    """Gaussian VAE with weight, latent scale and first noise of the t3VAE with this nu."""
+
+    family: Literal["gaussian_twin"] = field("Family.")
+    nu: Real = _nu("Degrees of freedom of the t3VAE that it is the twin of.")
+    entropy_weight: Real = field(
+        "Factor of the log-determinant's slope, as the metric of this name measures it.",
+        1.0,
+        gt=0.0,
+        le=1.0e3,
+        example="0.97",
+    )
+
+
 class TiltedVae(Block):
     """VAE with an exponentially tilted Gaussian prior (Floto et al. 2023)."""
 
@@ -203,6 +217,7 @@ FAMILIES: dict[str, type[Block]] = {
     "de_vae": DEVae,
     "vae_st": VaeSt,
     "t3vae": T3Vae,
+    "gaussian_twin": GaussianTwin,
     "tilted_vae": TiltedVae,
     "factor_vae": FactorVae,
     "hvae": Hvae,
@@ -229,6 +244,7 @@ Family = Annotated[
     | Annotated[DEVae, Tag("de_vae")]
     | Annotated[VaeSt, Tag("vae_st")]
     | Annotated[T3Vae, Tag("t3vae")]
+    | Annotated[GaussianTwin, Tag("gaussian_twin")]
     | Annotated[TiltedVae, Tag("tilted_vae")]
     | Annotated[FactorVae, Tag("factor_vae")]
     | Annotated[Hvae, Tag("hvae")]
