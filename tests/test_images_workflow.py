@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,48 @@ def test_latent_space(root):
     assert 0 <= units["all"] <= 8
     radius = values_of(root, "c_t3vae_nu10", "latent_radius", "alternative")
     assert radius["all"] > 0 and "class:0" in radius
+
+
+def one_of_each_family() -> list[str]:
+    """The first model of each family in the experiment on digits."""
+    first = {}
+    for name in PLAIN["experiments"]["digits_lt"]["models"]:
+        first.setdefault(PLAIN["models"][name]["family"], name)
+    return list(first.values())
+
+
+@pytest.fixture(scope="module")
+def families(root, tmp_path_factory) -> Plan:
+    """The plan of one model of each family, in a folder with data."""
+    folder = tmp_path_factory.mktemp("families")
+    shutil.copytree(root / "data", folder / "data")
+    values = small()
+    values["experiments"][EXPERIMENT].update(
+        models=one_of_each_family(),
+        metrics=["reconstruction_error", "active_units", "latent_radius", "entropy_weight"],
+        figures=["history"],
+        controls={},
+        control=None,
+    )
+    plan = plan_of(folder, values)
+    plan.folder = folder
+    return plan
+
+
+@pytest.mark.parametrize("model", one_of_each_family())
+def test_latent_space_of_every_family(families, model):
+    for verb in ("train", "sample", "evaluate"):
+        job = getattr(families, verb)(EXPERIMENT, model, 0)
+        STAGES[verb].run(families.folder, dict(job.config), EXPERIMENT, model, 0)
+    units = values_of(families.folder, model, "active_units", "prior")["all"]
+    assert 0 <= units <= 16 and units == int(units)
+    weight = values_of(families.folder, model, "entropy_weight", "reconstruction")["all"]
+    if model.startswith("t3hvae"):
+        assert weight is None
+    elif "t3vae" in model:
+        assert 0 < weight < 1
+    else:
+        assert weight == 1
 
 
 def test_evaluation_is_the_same_again(root):

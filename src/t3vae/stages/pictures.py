@@ -117,6 +117,7 @@ class _Run:
 
     # -- latent space ------------------------------------------------------------------
 
+    @torch.no_grad()
     def of_latents(self) -> Iterator[Entry]:
         """Yield the entries of the latent space."""
         laws = [law for law in self.config["latents"] if f"latent/{law}" in self.samples]
@@ -142,12 +143,12 @@ class _Run:
             for item in latent.entropy_entries(known):
                 yield {"latent": RECONSTRUCTION, **item}
 
+    @torch.no_grad()
     def _means(self) -> NDArray[Any]:
         """Return posterior means of test pictures [N, m]."""
         means = [_mean(law).cpu().float().numpy() for _, law in self._posteriors()]
         return np.concatenate(means)
 
-    @torch.no_grad()
     def _posteriors(self) -> Iterator[tuple[Any, Any]]:
         """Yield the model and its law q(z | x) of one block of test pictures after another."""
         net = checkpoint.load_run(self.folder, self.device)
