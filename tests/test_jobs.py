@@ -77,7 +77,7 @@ def test_the_jobs_of_the_default_suite():
     params = parameters.load(FILE)
     names = _all(params)
     assert jobs.datasets(params) == ["constants", "univariate", "bivariate", "digits_lt"]
-    assert len(jobs.runs(params)) == 3 * (7 + 4 + 24)
+    assert len(jobs.runs(params)) == 3 * (7 + 4 + 26)
     expected = {f"prepare {name}" for name in ("constants", *DEMO)}
     expected |= {"report", "extractor digits_lt"}
     for experiment in DEMO:

@@ -286,7 +286,7 @@ def test_clone_with_committed_figures_remakes_everything(copy, tmp_path):
 def test_suite_from_the_command_line(untouched):
     listed = jobs(untouched, "--config", "suite=demo")
     assert "train bivariate t3vae_nu30 seed 2" in listed
-    assert len({job for job in listed if job.startswith("train")}) == 33 + 72
+    assert len({job for job in listed if job.startswith("train")}) == 33 + 78
     assert "extractor digits_lt" in listed
     assert not {job for job in listed if EXPERIMENT in job}
 
