@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import yaml
+from copies import CHECKOUT
 from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
 
 from t3vae import files, layout
 from t3vae.errors import DataError
-from t3vae.figures import REGISTRY, caption
+from t3vae.figures import REGISTRY, caption, curves
 from t3vae.figures.labels import model_label
 from t3vae.figures.provenance import read_provenance
 from t3vae.figures.style import PAGE_HEIGHT_MM, Style
@@ -423,3 +425,14 @@ def test_report_shows_pictures_and_both_controls(root):
     assert "the model is not conditional" in page
     assert page.count("† From fewer pictures than twice the number of features") == 1
     assert fake.FEW in page and re.search(r"\d \[[^]]*\] †", page)
+
+
+def test_every_control_of_a_model_has_a_line_of_its_own() -> None:
+    """Two controls drawn alike could not be told apart in their column."""
+    params = yaml.safe_load((CHECKOUT / "params.yaml").read_text(encoding="utf-8"))
+    most = max(
+        len(names)
+        for experiment in params["experiments"].values()
+        for names in experiment.get("controls", {}).values()
+    )
+    assert most <= len(set(curves.CONTROLS)) == len(curves.CONTROLS)

@@ -34,6 +34,7 @@ CONTROLS: tuple[tuple[str, Any], ...] = (
     ("#3C3C3C", (0, (4, 1.5))),
     ("#7A7A7A", (0, (1.2, 1.2))),
     ("#A0A0A0", (0, (5, 1.2, 1.2, 1.2))),
+    ("#5A5A5A", (0, (1.2, 3.0))),
 )
 
 MARKER: Any = {"marker": "o", "markersize": 2.4, "markeredgewidth": 0.7, "linestyle": "none"}

@@ -1,8 +1,7 @@
 """Archives from elsewhere: unpacked without trust, and never by running what they hold.
 
 A tar or zip file may name files outside its folder, hold links or devices, or grow to any
-size; each of these is refused. The one pickle that this package reads, the batches of
-CIFAR, is read by a machine of our own that knows only plain values and arrays of bytes.
+size; each of these is refused. Pickles in them are read by :mod:`t3vae.published.pickles`.
 """
 
 from __future__ import annotations
