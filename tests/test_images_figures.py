@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import scipy.stats
 import yaml
-from copies import CHECKOUT
 from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
 
 from t3vae import files, layout
 from t3vae.errors import DataError
-from t3vae.figures import REGISTRY, caption, curves
+from t3vae.figures import REGISTRY, caption
+from t3vae.figures.curves import CONTROLS
 from t3vae.figures.labels import model_label
 from t3vae.figures.provenance import read_provenance
 from t3vae.figures.style import PAGE_HEIGHT_MM, Style
@@ -435,4 +435,4 @@ def test_every_control_of_a_model_has_a_line_of_its_own() -> None:
         for experiment in params["experiments"].values()
         for names in experiment.get("controls", {}).values()
     )
-    assert most <= len(set(curves.CONTROLS)) == len(curves.CONTROLS)
+    assert most <= len(set(CONTROLS)) == len(CONTROLS)
