@@ -12,11 +12,12 @@ import torch
 from benchmarks import frechet, pictures
 from benchmarks.reference import Reference
 from benchmarks.timing import compare, process, table
-from t3vae import models, training
+from t3vae import models
 from t3vae.datasets.synthetic import law
 from t3vae.metrics import kernel
-from t3vae.progress import bar
-from t3vae.seeding import numpy_generator
+from t3vae.runtime.progress import bar
+from t3vae.runtime.seeding import numpy_generator
+from t3vae.training import loop
 
 ROOT = Path(__file__).resolve().parents[1]
 LAW = {
@@ -63,7 +64,7 @@ def main() -> None:
 
     def fit(family: str, validation: torch.Tensor, **given: float) -> None:
         model = models.build({"family": family, **given}, [1], 1, sigma=0.1)
-        training.fit(model, tensors["train"], validation, epochs=1, weight_decay=1e-4)
+        loop.fit(model, tensors["train"], validation, epochs=1, weight_decay=1e-4)
 
     a, b = data["test"][:100_000], data["validation"][:100_000]
     repeats = arguments.repeats

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from t3vae import models
-from t3vae.batches import Rows, network_precision
-from t3vae.optimizer import FlatAdam
+from t3vae.training.batches import Rows, network_precision
+from t3vae.training.optimizer import FlatAdam
 
 __all__ = ["ReferenceStep", "Step", "rows", "table"]
 

@@ -137,10 +137,11 @@ def _command(
 
 def pipeline(root: Path, configs: Mapping[str, dict[str, Any]], run: tuple[Any, ...]) -> None:
     """Train, sample and evaluate as the workflow would: what is there is not made again."""
-    from t3vae import layout, resume, training
+    from t3vae.runtime import layout, scratch
+    from t3vae.training import loop
 
-    resume.SAVE_SECONDS = 0.02  # when the state is saved changes no result
-    training._CHECK_EVERY = 4
+    scratch.SAVE_SECONDS = 0.02  # when the state is saved changes no result
+    loop._CHECK_EVERY = 4
     outputs = {
         "train": layout.run_file(*run, "model.safetensors"),
         "sample": layout.samples(*run),
@@ -247,7 +248,7 @@ def add_classes(root: Path) -> None:
     """Give the rows of the tiny experiment one of two classes each: their side of zero."""
     import hashlib
 
-    from t3vae import files, layout
+    from t3vae.runtime import files, layout
 
     path = layout.under(root, layout.manifest("toy"))
     manifest = files.read_json(path)

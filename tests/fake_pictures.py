@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from t3vae import files, layout
-from t3vae.digests import digest
+from t3vae.provenance.digests import digest
+from t3vae.runtime import files, layout
 
 MODELS = ["vae", "beta_vae_matched", "beta_vae_matched_scaled", "t3vae_nu10", "c_t3vae_nu10"]
 LATENTS = ["prior", "alternative", "fitted"]

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from t3vae import datasets, digests, files, layout
+from t3vae import datasets
+from t3vae.provenance import digests
+from t3vae.runtime import files, layout
 
 STRETCH = {"vae": 0.9, "student_t_vae": 1.05, "t3vae_nu5": 1.5, "t3vae_nu9": 1.2}
 SEEDS = (0, 1, 2)

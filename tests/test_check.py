@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from copies import CHECKOUT, change
 
-from t3vae import check, digests, files, layout
-from t3vae.plan import Job, Plan
-from t3vae.resume import Scratch
+from t3vae.provenance import digests
+from t3vae.runtime import files, layout
+from t3vae.runtime.scratch import Scratch
 from t3vae.settings import parameters
+from t3vae.workflow import check
+from t3vae.workflow.plan import Job, Plan
 
 RUN = ("univariate_smoke", "t3vae_nu9", 0)
 

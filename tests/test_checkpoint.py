@@ -10,14 +10,15 @@ import pytest
 import torch
 
 import t3vae
-from t3vae import checkpoint, files
 from t3vae.errors import CheckpointError, DataError
+from t3vae.runtime import files
+from t3vae.training import checkpoint
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
-    t3vae.T3VAE(2, 1, nu=5.0).save(path)
+    t3vae.save(t3vae.T3VAE(2, 1, nu=5.0), path)
     return path
 
 
@@ -85,7 +86,7 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(DataError, match="not finite"):
-        model.save(tmp_path / "model.safetensors")
+        t3vae.save(model, tmp_path / "model.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 

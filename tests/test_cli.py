@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from copies import t3vae
 
-from t3vae.constants import gamma_constants
+from t3vae.maths.constants import gamma_constants
 
 ROOT = Path(__file__).resolve().parents[1]
 

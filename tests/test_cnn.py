@@ -11,11 +11,13 @@ import torch
 from torch.nn import functional
 
 import t3vae
-from t3vae import batches, files, models, networks, sampling, training
+from t3vae import models, networks
 from t3vae.errors import ConfigError
 from t3vae.networks import cnn, taps
-from t3vae.optimizer import FlatAdam
-from t3vae.resume import Scratch
+from t3vae.runtime import files
+from t3vae.runtime.scratch import Scratch
+from t3vae.training import batches, loop, sampling
+from t3vae.training.optimizer import FlatAdam
 
 TINY = {"kind": "cnn", "channels": [4, 6, 8], "width": 1.0}
 
@@ -211,7 +213,7 @@ def test_bytes_and_numbers_train_the_same() -> None:
     results = []
     for x in (pictures(), pictures().float() / 255):
         model = build({"family": "vae"})
-        results.append(training.fit(model, x, epochs=1, batch_size=8).history)
+        results.append(loop.fit(model, x, epochs=1, batch_size=8).history)
     assert results[0] == results[1]
 
 
@@ -219,13 +221,13 @@ def test_flips_change_training_and_come_from_the_seed() -> None:
     histories = []
     for flip in (True, True, False):
         model = build({"family": "vae"})
-        histories.append(training.fit(model, pictures(), epochs=1, flip=flip).history)
+        histories.append(loop.fit(model, pictures(), epochs=1, flip=flip).history)
     assert histories[0] == histories[1] != histories[2]
 
 
 def test_a_batch_of_one_picture_can_train() -> None:
     model = build({"family": "vae"})
-    training.fit(model, pictures(9), pictures(4), epochs=1, batch_size=8)
+    loop.fit(model, pictures(9), pictures(4), epochs=1, batch_size=8)
 
 
 def test_reduced_precision_is_close_and_only_of_the_networks() -> None:
@@ -249,7 +251,7 @@ def test_reduced_precision_is_close_and_only_of_the_networks() -> None:
 
 def test_reduced_precision_trains() -> None:
     model = build({"family": "t3vae", "nu": 10.0})
-    result = training.fit(model, pictures(), epochs=3, batch_size=8, precision="bfloat16")
+    result = loop.fit(model, pictures(), epochs=3, batch_size=8, precision="bfloat16")
     totals = [row["train_total"] for row in result.history]
     assert totals[-1] < totals[0]
 
@@ -260,7 +262,7 @@ def test_reduced_precision_trains() -> None:
 )
 def test_precision_that_cannot_be_is_refused(precision, network, message) -> None:
     with pytest.raises(ConfigError, match=message):
-        training.fit(build({"family": "vae"}, network=network), pictures(), precision=precision)
+        loop.fit(build({"family": "vae"}, network=network), pictures(), precision=precision)
 
 
 # -- training, sampling --------------------------------------------------------------------
@@ -298,7 +300,7 @@ def test_interrupted_training_ends_with_the_same_bytes(
     if models.model_class(config["family"]).conditional:
         arguments |= {"labels": torch.arange(24) % 3, "validation_labels": torch.arange(8) % 3}
     whole = build(config)
-    expected = training.fit(whole, x, **arguments)
+    expected = loop.fit(whole, x, **arguments)
     steps, original = 0, FlatAdam.step
 
     def step(self: FlatAdam) -> None:
@@ -308,18 +310,18 @@ def test_interrupted_training_ends_with_the_same_bytes(
         if steps == 5:
             raise StopError
 
-    monkeypatch.setattr(training, "_CHECK_EVERY", 1)
+    monkeypatch.setattr(loop, "_CHECK_EVERY", 1)
     monkeypatch.setattr(Scratch, "due", lambda self: self.folder is not None)
     monkeypatch.setattr(FlatAdam, "step", step)
     with pytest.raises(StopError):
-        training.fit(build(config), x, path=tmp_path / "run", **arguments)
+        loop.fit(build(config), x, path=tmp_path / "run", **arguments)
     assert (tmp_path / "run/state.safetensors").exists()
     monkeypatch.setattr(FlatAdam, "step", original)
     resumed = build(config)
     with torch.no_grad():
         for parameter in resumed.parameters():
             parameter.add_(1.0)
-    result = training.fit(resumed, x, path=tmp_path / "run", **arguments)
+    result = loop.fit(resumed, x, path=tmp_path / "run", **arguments)
     assert result.history == expected.history
     for (name, a), (_, b) in zip(
         whole.state_dict().items(), resumed.state_dict().items(), strict=True
@@ -330,20 +332,20 @@ def test_interrupted_training_ends_with_the_same_bytes(
 def test_best_epoch_keeps_its_running_laws() -> None:
     """An epoch of nonsense after the best one must not leave its statistics behind."""
     model = build({"family": "vae"})
-    first = training.fit(model, pictures(), pictures(8), epochs=1, batch_size=8)
+    first = loop.fit(model, pictures(), pictures(8), epochs=1, batch_size=8)
     kept = copy.deepcopy(model.state_dict())
     again = build({"family": "vae"})
-    original, epochs = training._Run._validate, []
+    original, epochs = loop._Run._validate, []
 
     def validate(run) -> list[float]:
         epochs.append(1)
         return original(run) if len(epochs) == 1 else [1e9, 1e9]
 
-    training._Run._validate = validate
+    loop._Run._validate = validate
     try:
-        training.fit(again, pictures(), pictures(8), epochs=3, batch_size=8)
+        loop.fit(again, pictures(), pictures(8), epochs=3, batch_size=8)
     finally:
-        training._Run._validate = original
+        loop._Run._validate = original
     assert first.best_epoch == 1 and len(epochs) == 3
     for name, value in again.state_dict().items():
         assert torch.equal(value, kept[name]), name
@@ -363,7 +365,7 @@ def test_what_is_drawn_is_bytes(config: dict, tmp_path: Path) -> None:
         mean = model.decoder_mean(z).view(7, 3, 8, 8)
         torch.testing.assert_close(drawn.float() / 255, mean, rtol=0, atol=0.5 / 255 + 1e-6)
     assert sampling.reconstruct(model, x.numpy(), seed=0, **given).dtype == torch.uint8
-    model.save(tmp_path / "model.safetensors")
+    t3vae.save(model, tmp_path / "model.safetensors")
     again = t3vae.load(tmp_path / "model.safetensors")
     for (name, a), (_, b) in zip(
         model.state_dict().items(), again.state_dict().items(), strict=True
@@ -394,8 +396,8 @@ def test_network_by_import_path(tmp_path: Path, monkeypatch) -> None:
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     model = build({"family": "vae"}, network={"kind": "my_networks:build", "units": 4})
-    training.fit(model, pictures(), epochs=1)
-    model.save(tmp_path / "model.safetensors")
+    loop.fit(model, pictures(), epochs=1)
+    t3vae.save(model, tmp_path / "model.safetensors")
     assert t3vae.load(tmp_path / "model.safetensors").network["units"] == 4
     for kind in ("my_networks:absent", "no_such_module:build"):
         with pytest.raises(ConfigError, match="cannot be imported"):
@@ -404,7 +406,7 @@ def test_network_by_import_path(tmp_path: Path, monkeypatch) -> None:
 
 def test_saved_weights_are_in_the_usual_order(tmp_path: Path) -> None:
     model = build({"family": "vae"})
-    model.save(tmp_path / "model.safetensors")
+    t3vae.save(model, tmp_path / "model.safetensors")
     tensors = files.read_tensors(tmp_path / "model.safetensors")
     weight = model.encoder.blocks[1][0].weight
     assert weight.is_contiguous(memory_format=torch.channels_last)

@@ -21,11 +21,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import t3vae
-from t3vae import checkpoint, files
 from t3vae.errors import CheckpointError, ConfigError, DataError, T3VAEError
-from t3vae.plan import Plan
+from t3vae.runtime import files
 from t3vae.settings import given as job_configs
 from t3vae.settings import parameters
+from t3vae.training import checkpoint
+from t3vae.workflow.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 EDITS = st.lists(
@@ -288,7 +289,7 @@ def test_loading_imports_nothing(trained, folder, monkeypatch) -> None:
         "hostile:Model",
         "subprocess:Popen",
         "os:system",
-        "t3vae.files:atomic",
+        "t3vae.runtime.files:atomic",
         "pathlib:Path",
     ):
         description["model"] = {"family": family}

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from t3vae import cli, device
+from t3vae import cli
 from t3vae.errors import ConfigError
+from t3vae.runtime import device
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_resolve(monkeypatch):
 CLAIM = textwrap.dedent("""
     import os, sys
     from pathlib import Path
-    from t3vae import device
+    from t3vae.runtime import device
     print("ready", flush=True)
     sys.stdin.readline()
     device.claim(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -87,7 +88,7 @@ def start(several, tmp_path) -> Iterator[Callable[..., Jobs]]:
         new = [
             subprocess.Popen(
                 command,
-                env={**os.environ, "PYTHONPATH": str(Path(device.__file__).parents[1]), **more},
+                env={**os.environ, "PYTHONPATH": str(Path(device.__file__).parents[2]), **more},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t3vae import closure, digests
 from t3vae.errors import ConfigError, DataError
+from t3vae.provenance import closure, digests
 
 VAE = {"model": {"family": "vae"}, "network": {"kind": "mlp"}}
 T3VAE = {"model": {"family": "t3vae", "nu": 9.0}, "network": {"kind": "mlp"}}
@@ -28,7 +28,8 @@ PACKAGE = {
     "stages/train.py": """
         '''Train.'''
         from typing import TYPE_CHECKING
-        from t3vae import errors, models, seeding
+        from t3vae import errors, models
+        from t3vae.runtime import seeding
         if TYPE_CHECKING:
             from t3vae.unrelated import Thing
         def run():
@@ -214,13 +215,13 @@ def test_real_closures_leave_configuration_and_help_out():
     for verb in ("prepare", "train", "sample", "evaluate", "collect", "figure", "report"):
         covered = set(closure.modules(closure.start(verb, {"name": "history"}, uses)))
         assert f"t3vae.stages.{verb}" in covered
-        assert not covered & light - {"t3vae.files", "t3vae.seeding"}, verb
+        assert not covered & light - {"t3vae.runtime.files", "t3vae.runtime.seeding"}, verb
 
 
 def test_real_objective_is_in_t3vae_only():
     forget()
-    assert "t3vae.divergence" in closure.modules(closure.start("train", T3VAE))
-    assert "t3vae.divergence" not in closure.modules(closure.start("train", VAE))
+    assert "t3vae.maths.divergence" in closure.modules(closure.start("train", T3VAE))
+    assert "t3vae.maths.divergence" not in closure.modules(closure.start("train", VAE))
 
 
 json_values = st.recursive(

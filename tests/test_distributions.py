@@ -8,8 +8,9 @@ import torch
 from scipy import stats
 from scipy.special import polygamma
 
-from t3vae.constants import log_t_normalizer
-from t3vae.distributions import (
+from t3vae.errors import ConfigError
+from t3vae.maths.constants import log_t_normalizer
+from t3vae.maths.distributions import (
     DiagonalGaussian,
     FullMultivariateT,
     IndependentT,
@@ -18,7 +19,6 @@ from t3vae.distributions import (
     log_t_normalizer_tensor,
     standard_gamma,
 )
-from t3vae.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)

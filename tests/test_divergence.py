@@ -12,16 +12,16 @@ from scipy.integrate import quad
 from scipy.stats import multivariate_t
 from scipy.stats import t as student_t
 
-from t3vae.constants import gamma_constants, log_t_normalizer
-from t3vae.divergence import (
+from t3vae.errors import ConfigError
+from t3vae.maths.constants import gamma_constants, log_t_normalizer
+from t3vae.maths.divergence import (
     conditional_regularizer,
     gamma_divergence_t,
     gamma_loss,
     gamma_regularizer,
     joint_log_prob,
 )
-from t3vae.errors import ConfigError
-from t3vae.objectives import gaussian_kl_2x, negative_elbo_gaussian
+from t3vae.maths.objectives import gaussian_kl_2x, negative_elbo_gaussian
 
 
 def tensor(values):

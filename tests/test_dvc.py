@@ -22,9 +22,9 @@ from dvc_repository import (
     small_repository,
 )
 
-from t3vae import layout
-from t3vae.plan import Plan
+from t3vae.runtime import layout
 from t3vae.settings import parameters
+from t3vae.workflow.plan import Plan
 
 pytestmark = pytest.mark.workflow
 
@@ -269,7 +269,7 @@ def test_two_suites_side_by_side(copy):
     assert {stage["params"]["params.yaml"]["suite"] for stage in lock.values()} == {"smoke"}
     assert {path: path.read_bytes() for path in before} == before
     change(copy, {"suite": "demo"})
-    append(copy / "src/t3vae/training.py", "# A comment enters every stage and runs no job.")
+    append(copy / "src/t3vae/training/loop.py", "# A comment enters every stage and runs no job.")
     text = run(copy, "dvc", "repro", SNAKEMAKE_ARGS="-j1 --config device=cpu")
     assert all(f"Running stage '{stage}'" in text for stage in STAGES)
     assert ran(text) == ["report"]
@@ -327,7 +327,7 @@ def test_without_records_and_with_another_nu(unrecorded):
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_without_records_after_a_comment(unrecorded, compiled):
-    append(unrecorded / "src/t3vae/training.py", "# a comment")
+    append(unrecorded / "src/t3vae/training/loop.py", "# a comment")
     for path in list((unrecorded / "src").rglob("__pycache__")):
         shutil.rmtree(path)
     if compiled:

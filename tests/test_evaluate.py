@@ -10,9 +10,11 @@ import pytest
 import torch
 from fake_results import UNIVARIATE
 
-from t3vae import checkpoint, digests, files, layout
 from t3vae.errors import DataError
+from t3vae.provenance import digests
+from t3vae.runtime import files, layout
 from t3vae.stages import evaluate, prepare, sample, train
+from t3vae.training import checkpoint
 
 RUN = ("tiny", "t3vae_nu9", 0)
 LATENTS = ["prior", "alternative", "fitted"]

@@ -25,7 +25,7 @@ import pytest
 import torch
 from children import NOBODY, RUN, Done, tiny_configs, tree
 
-from t3vae import files, layout
+from t3vae.runtime import files, layout
 
 CONFIGS = tiny_configs({"family": "t3vae", "nu": 9.0, "beta": 1.0})
 VERBS = ("prepare", "train", "sample", "evaluate", "collect", "figure")

@@ -19,17 +19,17 @@ from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from t3vae import layout
 from t3vae.errors import ConfigError, DataError
 from t3vae.figures import REGISTRY, caption
 from t3vae.figures.axes import thin_ticks
 from t3vae.figures.history import history, limits
-from t3vae.figures.labels import LAWS, model_label
-from t3vae.figures.provenance import read_provenance
 from t3vae.figures.style import OKABE_ITO, Style
+from t3vae.figures.titles import LAWS, model_label
+from t3vae.provenance.figure_metadata import read_provenance
+from t3vae.runtime import layout
 from t3vae.stages import collect, figure
 from t3vae.tables import READS, reads
-from t3vae.tables.files import read_table, write_table
+from t3vae.tables.csv_files import read_table, write_table
 
 MODELS = list(fake.STRETCH)
 MANY = ["vae", "student_t_vae", "beta_vae_0p1", "beta_vae_0p5"] + [

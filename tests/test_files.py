@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from t3vae import files, seeding
 from t3vae.errors import DataError
+from t3vae.runtime import files, seeding
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

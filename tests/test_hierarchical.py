@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from t3vae.constants import gamma_constants, hierarchical_constants
-from t3vae.divergence import gamma_divergence_t
 from t3vae.errors import ConfigError
-from t3vae.hierarchical import (
+from t3vae.maths.constants import gamma_constants, hierarchical_constants
+from t3vae.maths.divergence import gamma_divergence_t
+from t3vae.maths.hierarchical import (
     hierarchical_loss,
     hierarchical_regularizers,
     joint_hierarchical_regularizer,

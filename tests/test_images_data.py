@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from t3vae import datasets, files, layout
-from t3vae.datasets import celeba, cifar, labelled, pictures, shelves, svhn
+from t3vae import datasets
+from t3vae.datasets import celeba, cifar, image_files, labelled, shelves, svhn
+from t3vae.datasets.prepared import Prepared
 from t3vae.errors import ConfigError, DataError
-from t3vae.prepared import Prepared
+from t3vae.runtime import files, layout
 from t3vae.settings.image_sources import IMAGE_SOURCES
 from t3vae.stages import prepare
 
@@ -564,7 +565,7 @@ def test_a_folder_with_train_and_test(tmp_path, folder):
     # row i of full_train is picture i in the order of the names
     names = sorted((folder / "train").rglob("*.png"))
     with Image.open(names[17]) as image:
-        expected = pictures.decode(names[17].read_bytes(), "x", channels=3, size=8, crop=None)
+        expected = image_files.decode(names[17].read_bytes(), "x", channels=3, size=8, crop=None)
         assert image.size == (16, 12)
     np.testing.assert_array_equal(arrays["full_train"][17], expected)
 
@@ -620,7 +621,7 @@ def test_crop_and_resize_are_those_of_torchvision(rng, shape, crop, size):
     expected = np.asarray(transforms.Compose(steps)(image)).transpose(2, 0, 1)
     stream = io.BytesIO()
     image.save(stream, "PNG")
-    found = pictures.decode(stream.getvalue(), "x", channels=3, size=size, crop=crop)
+    found = image_files.decode(stream.getvalue(), "x", channels=3, size=size, crop=crop)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -710,7 +711,7 @@ def test_damaged_pictures_end_in_an_array_or_a_data_error(content, damage):
         at = place % (len(content) + 1)
         content = content[:at] + new + content[at + cut :]
     try:
-        found = pictures.decode(content, "somewhere.png", channels=3, size=8, crop=None)
+        found = image_files.decode(content, "somewhere.png", channels=3, size=8, crop=None)
     except DataError as error:
         found = str(error)
     if isinstance(found, str):
@@ -725,7 +726,7 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(tmp_path):
     stream = io.BytesIO()
     huge.save(stream, "PNG")
     with pytest.raises(DataError, match="20000 x 6000 pixels are too many"):
-        pictures.decode(stream.getvalue(), "x.png", channels=3, size=8, crop=None)
+        image_files.decode(stream.getvalue(), "x.png", channels=3, size=8, crop=None)
 
 
 @settings(max_examples=100, deadline=None)
@@ -815,9 +816,9 @@ def test_an_error_while_reading_keeps_the_old_data_set(tmp_path, folder):
 def test_large_arrays_lie_in_a_nameless_file(tmp_path, folder, monkeypatch):
     first, arrays = own(tmp_path)
     before = {name: array.copy() for name, array in arrays.items()}
-    monkeypatch.setattr(pictures, "IN_MEMORY", 100)
+    monkeypatch.setattr(image_files, "IN_MEMORY", 100)
     second, arrays = own(tmp_path)
-    assert isinstance(pictures.blank((300,), tmp_path), np.memmap)
+    assert isinstance(image_files.blank((300,), tmp_path), np.memmap)
     assert first == second and not list((tmp_path / "scratch").iterdir())
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, before[name])
@@ -825,7 +826,7 @@ def test_large_arrays_lie_in_a_nameless_file(tmp_path, folder, monkeypatch):
 
 def test_splits_that_share_a_picture_are_found(rng):
     images = make.random_images(rng, 6, 4)
-    hashes = pictures.fingerprints(images)
+    hashes = image_files.fingerprints(images)
     assert len(set(hashes.tolist())) == 6
     labelled.assert_disjoint({"train": hashes[:3], "test": hashes[3:]}, "datasets.pics")
     with pytest.raises(DataError, match="test and train share 1 pictures"):
@@ -852,7 +853,7 @@ def test_reading_pictures_needs_no_torch(tmp_path, folder):
     import json
 
     text = json.dumps(config("image_folder", folder="pictures", size=8))
-    source = str(Path(layout.__file__).parents[1])
+    source = str(Path(layout.__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path), text],
         env={**os.environ, "PYTHONPATH": source},

@@ -15,21 +15,21 @@ import yaml
 from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
 
-from t3vae import files, layout
 from t3vae.errors import DataError
 from t3vae.figures import REGISTRY, caption
-from t3vae.figures.curves import CONTROLS
-from t3vae.figures.labels import model_label
-from t3vae.figures.provenance import read_provenance
+from t3vae.figures.class_curves import CONTROLS
 from t3vae.figures.style import PAGE_HEIGHT_MM, Style
+from t3vae.figures.titles import model_label
 from t3vae.metrics.summary import paired
+from t3vae.provenance.figure_metadata import read_provenance
 from t3vae.report.page import build
+from t3vae.runtime import files, layout
 from t3vae.settings import parameters
 from t3vae.stages import collect, figure
 from t3vae.tables import reads
-from t3vae.tables.each import columns, each
-from t3vae.tables.files import read_table, write_table
-from t3vae.tables.pictures import decode, encode, picks
+from t3vae.tables.by_class import columns, each
+from t3vae.tables.csv_files import read_table, write_table
+from t3vae.tables.image_tables import decode, encode, picks
 
 MORE = [
     *("student_t_vae", "hvae", "hvae_matched", "hvae_matched_scaled", "t3hvae_joint_nu10"),
@@ -268,7 +268,7 @@ def curves(rows: pd.DataFrame, pairs: list[tuple[str, str]], models: list[str]) 
     style = Style(models=tuple(models))
     tables = {"paired.csv": pd.DataFrame(pairs, columns=["model", "control"])}
     with style.applied():
-        drawn: Figure = import_module("t3vae.figures.curves").class_curves(
+        drawn: Figure = import_module("t3vae.figures.class_curves").class_curves(
             {"per_class.csv": rows, **tables}, style
         )
         drawn.canvas.draw()

@@ -8,11 +8,12 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
-from t3vae import files, metrics
+from t3vae import metrics
 from t3vae.errors import DataError, MetricError
 from t3vae.extractors import classifier, load
 from t3vae.metrics import frechet, kid, latent, manifold, per_class
 from t3vae.metrics.features import Features, few_points
+from t3vae.runtime import files
 
 
 def normal(seed: int, n: int, d: int, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:

@@ -15,11 +15,11 @@ import yaml
 from copies import CHECKOUT, append, copy_code
 from torchvision.models import inception_v3
 
-from t3vae import check, closure, digests, disk, files, layout
 from t3vae.errors import ConfigError, DataError
 from t3vae.extractors import inception
-from t3vae.plan import Plan
-from t3vae.settings import jobs, parameters
+from t3vae.provenance import closure, digests
+from t3vae.runtime import files, layout
+from t3vae.settings import parameters
 from t3vae.stages import (
     collect,
     evaluate,
@@ -30,7 +30,9 @@ from t3vae.stages import (
     sample,
     train,
 )
-from t3vae.tables.files import read_table
+from t3vae.tables.csv_files import read_table
+from t3vae.workflow import check, disk, jobs
+from t3vae.workflow.plan import Plan
 
 PLAIN = yaml.safe_load((CHECKOUT / "params.yaml").read_text(encoding="utf-8"))
 EXPERIMENT = "digits_smoke"
@@ -327,14 +329,14 @@ def test_numbers_do_not_depend_on_the_code_of_pictures():
     params = parameters.load(CHECKOUT / "params.yaml")
     of_numbers = modules(jobs.evaluate_config(params, "univariate", "vae", 0))
     of_pictures = modules(jobs.evaluate_config(params, "digits_lt", "vae", 0))
-    own = {"t3vae.stages.pictures", "t3vae.metrics.kid", "t3vae.extractors.classifier"}
+    own = {"t3vae.stages.evaluate_images", "t3vae.metrics.kid", "t3vae.extractors.classifier"}
     assert own <= of_pictures and not own & of_numbers
     assert "t3vae.extractors.inception" not in of_pictures
     paper = modules(jobs.evaluate_config(params, "cifar10_lt", "vae", 0))
     assert "t3vae.extractors.inception" in paper
     tables = modules(jobs.collect_config(params, "digits_lt"), "collect")
-    assert "t3vae.tables.pictures" in tables
-    assert "t3vae.tables.pictures" not in modules(
+    assert "t3vae.tables.image_tables" in tables
+    assert "t3vae.tables.image_tables" not in modules(
         jobs.collect_config(params, "univariate"), "collect"
     )
 
@@ -347,7 +349,7 @@ def test_code_of_an_extractor_is_in_its_digest(tmp_path):
     folder = copy_code(tmp_path / "copy")
     script = (
         "from t3vae import digests\n"
-        "from t3vae.settings import jobs, parameters\n"
+        "from t3vae.workflow import jobs\nfrom t3vae.settings import parameters\n"
         "p = parameters.load('params.yaml')\n"
         "c = jobs.extractor_config(p, 'digits_lt')\n"
         "e = jobs.evaluate_config(p, 'digits_lt', 'vae', 0)\n"

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from t3vae.errors import ConfigError
-from t3vae.settings import jobs, parameters
+from t3vae.settings import parameters
+from t3vae.workflow import jobs
 
 FILE = Path(__file__).parent.parent / "params.yaml"
 PLAIN = yaml.safe_load(FILE.read_text(encoding="utf-8"))

@@ -6,9 +6,9 @@ import torch
 from scipy import stats
 from scipy.optimize import approx_fprime
 
-from t3vae import mixtures
 from t3vae.errors import ConfigError, DataError
-from t3vae.mixtures import fit_t_mixture
+from t3vae.maths import mixtures
+from t3vae.maths.mixtures import fit_t_mixture
 
 
 def bimodal(count, seed):

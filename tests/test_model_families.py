@@ -7,12 +7,14 @@ import math
 import pytest
 import torch
 
-from t3vae import models, training
-from t3vae.constants import gamma_constants
-from t3vae.divergence import gamma_regularizer, joint_log_prob
+import t3vae
+from t3vae import models
 from t3vae.errors import ConfigError, DataError
-from t3vae.hierarchical import hierarchical_regularizers
-from t3vae.objectives import gaussian_kl_2x
+from t3vae.maths.constants import gamma_constants
+from t3vae.maths.divergence import gamma_regularizer, joint_log_prob
+from t3vae.maths.hierarchical import hierarchical_regularizers
+from t3vae.maths.objectives import gaussian_kl_2x
+from t3vae.training import loop
 
 NETWORK = {"kind": "mlp", "hidden": [16, 16], "negative_slope": 0.01}
 
@@ -44,7 +46,7 @@ def test_two_level_t_model_factorises_its_joint_density() -> None:
 
 
 def test_joint_alternative_is_one_t_law() -> None:
-    from t3vae.distributions import MultivariateT
+    from t3vae.maths.distributions import MultivariateT
 
     model = build("t3hvae", nu=4.0, latent_dim_2=3, objective="joint").double()
     z, centred = pairs(model)
@@ -54,7 +56,7 @@ def test_joint_alternative_is_one_t_law() -> None:
 
 
 def test_joint_encoder_is_jointly_t_where_the_lower_level_ignores_the_upper() -> None:
-    from t3vae.distributions import MultivariateT
+    from t3vae.maths.distributions import MultivariateT
 
     model = build("t3hvae", nu=4.0, latent_dim_2=3, objective="joint").double()
     with torch.no_grad():
@@ -147,7 +149,7 @@ def test_draws_are_balanced_and_lie_at_their_class(family, given, law) -> None:
             model.head.bias.fill_(-6.0)
             model.head.weight[:4, -4:] = torch.eye(4)
             model.label.weight.copy_(model.centres.weight + 6)
-        model.fit_latent(torch.randn(334, 3), labels=rows)
+        t3vae.fit_latent(model, torch.randn(334, 3), labels=rows)
     torch.manual_seed(0)
     y, z, x = model.sample_labelled(4000, law)
     assert x.shape == (4000, 3)
@@ -184,11 +186,11 @@ def test_labels_are_checked() -> None:
     with pytest.raises(ConfigError, match="needs the labels"):
         model.loss(x)
     with pytest.raises(DataError, match="give the labels"):
-        training.fit(model, x, epochs=1)
+        loop.fit(model, x, epochs=1)
     with pytest.raises(DataError, match=r"must be \[8\]"):
-        training.fit(model, x, labels=torch.zeros(7), epochs=1)
+        loop.fit(model, x, labels=torch.zeros(7), epochs=1)
     with pytest.raises(DataError, match=r"must lie in 0\.\.3"):
-        training.fit(model, x, labels=torch.full((8,), 4), epochs=1)
+        loop.fit(model, x, labels=torch.full((8,), 4), epochs=1)
     with pytest.raises(ConfigError, match="classes"):
         models.build({"family": "c_vae"}, [3], 2, sigma=1.0)
 
@@ -210,7 +212,7 @@ def test_discriminator_and_encoder_do_not_reach_each_other() -> None:
 @pytest.mark.parametrize("frozen", [0, 1])
 def test_two_optimisers_are_disjoint(frozen: int) -> None:
     """With one learning rate at zero only the other group moves."""
-    from t3vae.optimizer import FlatAdam
+    from t3vae.training.optimizer import FlatAdam
 
     model = build("factor_vae", tc_weight=6.4, discriminator_width=8)
     groups = [group.parameters for group in model.parameter_groups()]
@@ -227,7 +229,7 @@ def test_two_optimisers_are_disjoint(frozen: int) -> None:
 
 
 def test_groups_step_like_adam_on_each() -> None:
-    from t3vae.optimizer import FlatAdam
+    from t3vae.training.optimizer import FlatAdam
 
     ours = build("factor_vae", tc_weight=6.4, discriminator_width=8)
     theirs = build("factor_vae", tc_weight=6.4, discriminator_width=8)
@@ -263,7 +265,7 @@ def test_discriminator_has_the_published_size() -> None:
 
 
 def test_tilted_prior_is_drawn_not_its_radius_fixed() -> None:
-    from t3vae.tilted import tilted_mu_star
+    from t3vae.maths.tilted import tilted_mu_star
 
     model = build("tilted_vae", m=8, tilt=10.0)
     torch.manual_seed(0)

@@ -9,9 +9,9 @@ from scipy import stats
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
-from t3vae.distributions import DiagonalGaussian, MultivariateT
 from t3vae.errors import ConfigError
-from t3vae.objectives import (
+from t3vae.maths.distributions import DiagonalGaussian, MultivariateT
+from t3vae.maths.objectives import (
     de_regularizer_2x,
     discriminator_loss,
     gaussian_kl_2x,

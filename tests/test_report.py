@@ -13,11 +13,11 @@ import fake_results as fake
 import pandas as pd
 import pytest
 
-from t3vae import files, layout
 from t3vae.errors import DataError
 from t3vae.figures import caption
-from t3vae.report.numbers import number
+from t3vae.report.number_format import number
 from t3vae.report.verdict import verdict
+from t3vae.runtime import files, layout
 from t3vae.stages import collect, figure, report
 
 FIGURES = ["metrics", "aggregate"]

@@ -26,10 +26,10 @@ import pytest
 import yaml
 from copies import CHECKOUT, call, change, copy_code, jobs
 
-from t3vae import files
-from t3vae.plan import Plan
-from t3vae.settings import jobs as configurations
+from t3vae.runtime import files
 from t3vae.settings import parameters
+from t3vae.workflow import jobs as configurations
+from t3vae.workflow.plan import Plan
 
 PROFILES = CHECKOUT / "profiles"
 EXTRAS = (

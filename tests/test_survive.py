@@ -21,9 +21,11 @@ import children
 import pytest
 from children import RUN, SOURCE, tiny_configs, tree
 
-from t3vae import files, layout, models, seeding
+from t3vae import models
+from t3vae.runtime import files, layout, seeding
 from t3vae.settings import parameters
 from t3vae.stages import prepare
+from t3vae.training import loop
 
 ROOT = Path(__file__).parents[1]
 IN_ALL = 25
@@ -248,13 +250,12 @@ def test_a_damaged_note_of_failure_stops_nothing(prepared: Path, tmp_path: Path)
 
 def _no_training() -> None:
     """Let nothing be trained or validated in this process."""
-    from t3vae import training
-    from t3vae.optimizer import FlatAdam
+    from t3vae.training.optimizer import FlatAdam
 
     def refuse(*_: Any) -> None:
         raise AssertionError("it trains")
 
-    FlatAdam.step = training._Run._validate = training._Run._epoch = refuse
+    FlatAdam.step = loop._Run._validate = loop._Run._epoch = refuse
 
 
 def results(root: Path) -> dict[str, bytes]:

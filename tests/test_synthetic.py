@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from t3vae import datasets, files
+from t3vae import datasets
 from t3vae.datasets.bivariate import BIVARIATE, BivariateTMixture, biv_pdf
 from t3vae.datasets.synthetic import (
     UNIVARIATE,
@@ -22,6 +22,7 @@ from t3vae.datasets.synthetic import (
     uni_score,
 )
 from t3vae.errors import ConfigError, DataError
+from t3vae.runtime import files
 
 WIDE = [
     {"weight": 0.2, "mean": -30.0, "scale": 9.0, "nu": 2.5},

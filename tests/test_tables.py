@@ -12,13 +12,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from t3vae import datasets, digests, files, layout
+from t3vae import datasets
 from t3vae.datasets import theory
 from t3vae.errors import DataError
+from t3vae.provenance import digests
+from t3vae.runtime import files, layout
 from t3vae.stages import collect
-from t3vae.tables import curves, headlines, latents, names, outputs, reads, training
-from t3vae.tables.files import read_table, significant, write_table
-from t3vae.tables.heatmaps import Heatmaps
+from t3vae.tables import density_curves, headlines, latents, loss_histories, names, outputs, reads
+from t3vae.tables.csv_files import read_table, significant, write_table
+from t3vae.tables.density_grids import Heatmaps
 
 MIXTURE = [(0.6, -2.0), (0.4, 2.0)]
 
@@ -82,7 +84,7 @@ def test_names_follow_the_figures() -> None:
 
 def test_true_tails_are_those_of_the_law() -> None:
     law = datasets.load_law(fake.UNIVARIATE)
-    left, right = curves.tails(np.zeros((10, 1)), law)
+    left, right = density_curves.tails(np.zeros((10, 1)), law)
     assert (left.name, right.name) == ("left", "right")
     # quantiles at 1e-5 and 1 - 1e-5, from 40-digit arithmetic
     assert left.quantile(np.array([1e-5]))[0] == pytest.approx(16.54427, abs=1e-5)
@@ -93,7 +95,7 @@ def test_true_tails_are_those_of_the_law() -> None:
 
 def test_tail_of_the_norm_agrees_with_simulation() -> None:
     law = datasets.load_law(fake.BIVARIATE)
-    (tail,) = curves.tails(np.zeros((10, 2)), law)
+    (tail,) = density_curves.tails(np.zeros((10, 2)), law)
     norms = np.linalg.norm(law.sample(400_000, np.random.default_rng(0)), axis=1)
     for radius in (8.0, 12.0, 20.0):
         observed = int((norms > radius).sum())
@@ -112,7 +114,7 @@ def test_a_sample_of_the_law_stays_in_the_band(kind: str) -> None:
     rng = np.random.default_rng(1)
     draws = 20_000
     inside = []
-    for curve in curves.curves(kind, np.zeros((10, 1)), law, draws):
+    for curve in density_curves.curves(kind, np.zeros((10, 1)), law, draws):
         low, high = curve.band
         for _ in range(20):
             value = curve.measure(law.sample(draws, rng).reshape(-1, 1))
@@ -123,7 +125,7 @@ def test_a_sample_of_the_law_stays_in_the_band(kind: str) -> None:
 
 def test_densities_integrate_to_the_mass_of_their_range() -> None:
     law = datasets.load_law(fake.UNIVARIATE)
-    (curve,) = curves.curves("densities", np.zeros((10, 1)), law, 1000)
+    (curve,) = density_curves.curves("densities", np.zeros((10, 1)), law, 1000)
     mass = float((curve.truth * (curve.right - curve.left)).sum())
     assert mass == pytest.approx(mixture_sf(curve.left[0]) - mixture_sf(curve.right[-1]), rel=1e-9)
     draws = np.linspace(curve.left[0], curve.right[-1], 50_001)[:-1, None]
@@ -133,18 +135,18 @@ def test_densities_integrate_to_the_mass_of_their_range() -> None:
 
 def test_without_a_law_the_test_data_stand_for_it() -> None:
     test = np.random.default_rng(2).standard_t(4, (5000, 1))
-    left, right = curves.tails(test, None)
+    left, right = density_curves.tails(test, None)
     assert right.survival(np.array([1.0]))[0] == pytest.approx((test > 1.0).mean())
     assert left.quantile(np.array([0.01]))[0] == pytest.approx(-np.quantile(test, 0.01))
-    (curve,) = curves.curves("densities", test, None, 5000)
+    (curve,) = density_curves.curves("densities", test, None, 5000)
     assert np.isfinite(curve.truth).all()
 
 
 def test_rows_spread_over_seeds() -> None:
     law = datasets.load_law(fake.UNIVARIATE)
-    curve = curves.curves("survival", np.zeros((10, 1)), law, 1000)[0]
+    curve = density_curves.curves("survival", np.zeros((10, 1)), law, 1000)[0]
     values = [np.full(len(curve.left), v) for v in (0.1, 0.2, 0.6)]
-    row = next(curves.rows(curve, "vae", "prior", values))
+    row = next(density_curves.rows(curve, "vae", "prior", values))
     assert (row["mean"], row["minimum"], row["maximum"], row["seeds"]) == (0.3, 0.1, 0.6, 3)
 
 
@@ -175,12 +177,12 @@ def test_mismatch_is_the_two_sample_statistic() -> None:
 
 
 def _history(epochs: int, value: float) -> pd.DataFrame:
-    columns = {name: np.full(epochs, value) for name in training.QUANTITIES}
+    columns = {name: np.full(epochs, value) for name in loss_histories.QUANTITIES}
     return pd.DataFrame({"epoch": range(epochs), "step": range(epochs), **columns})
 
 
 def test_history_counts_the_seeds_that_reached_an_epoch() -> None:
-    found = training.history({"vae": [_history(3, 1.0), _history(2, 3.0)]})
+    found = loss_histories.history({"vae": [_history(3, 1.0), _history(2, 3.0)]})
     assert found["seeds"].tolist() == [2, 2, 1]
     assert found["train_total_mean"].tolist() == [2.0, 2.0, 1.0]
     assert found["train_total_maximum"].tolist() == [3.0, 3.0, 1.0]
@@ -188,15 +190,15 @@ def test_history_counts_the_seeds_that_reached_an_epoch() -> None:
 
 def test_long_histories_are_thinned_but_keep_their_end() -> None:
     many = {f"m{i}": [_history(1000, 1.0)] for i in range(10)}
-    found = training.history(many)
-    assert len(found) <= training.ROWS + 10
+    found = loss_histories.history(many)
+    assert len(found) <= loss_histories.ROWS + 10
     assert found.groupby("model")["epoch"].max().eq(999).all()
     assert found.groupby("model")["epoch"].min().eq(0).all()
 
 
 def test_a_history_without_a_column_is_refused() -> None:
     with pytest.raises(DataError, match="train_total"):
-        training.history({"vae": [_history(3, 1.0).drop(columns="train_total")]})
+        loss_histories.history({"vae": [_history(3, 1.0).drop(columns="train_total")]})
 
 
 # --- headlines ----------------------------------------------------------------------------
@@ -355,7 +357,7 @@ REGULARIZER = {
 
 @pytest.mark.parametrize("nu", sorted(REGULARIZER))
 def test_regularizer_curve_has_the_reference_values(nu: float) -> None:
-    from t3vae.constants import gamma_constants
+    from t3vae.maths.constants import gamma_constants
 
     constants = gamma_constants(nu, 1, 1, 1.0)
     values, zero = REGULARIZER[nu]

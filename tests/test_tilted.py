@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.integrate import cumulative_trapezoid, quad
 
 from t3vae.errors import ConfigError
-from t3vae.tilted import (
+from t3vae.maths.tilted import (
     TiltedGaussian,
     tilted_kl,
     tilted_log_normalizer,

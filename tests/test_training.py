@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from t3vae import files, models, training
+from t3vae import models
 from t3vae.errors import ConfigError, DataError, DivergedError, RunLockedError
-from t3vae.optimizer import FlatAdam
-from t3vae.resume import Scratch
+from t3vae.runtime import files
+from t3vae.runtime.scratch import Scratch
+from t3vae.training import loop
+from t3vae.training.optimizer import FlatAdam
 
 FAMILIES = {
     "vae": {}, "student_t_vae": {}, "de_vae": {"nu": 5.0}, "vae_st": {"nu": 5.0},
@@ -81,11 +83,11 @@ def test_clipping_bounds_the_norm() -> None:
 def test_training_improves_and_keeps_the_best_epoch() -> None:
     model = model_of("vae")
     x, held_out = data(2000), data(500)
-    result = training.fit(model, x, held_out, epochs=8, batch_size=100, learning_rate=0.02, seed=1)
+    result = loop.fit(model, x, held_out, epochs=8, batch_size=100, learning_rate=0.02, seed=1)
     totals = [row["validation_total"] for row in result.history]
     assert totals[-1] < totals[0]
     assert result.best_epoch == 1 + totals.index(min(totals))
-    again = training.fit(
+    again = loop.fit(
         model_of("vae"), x, held_out, epochs=result.best_epoch, batch_size=100,
         learning_rate=0.02, seed=1,
     )  # fmt: skip
@@ -100,14 +102,14 @@ def test_history_is_a_mean_over_points(monkeypatch) -> None:
     """With a learning rate of zero every batch sees the same weights."""
     model = model_of("vae")
     x = data(250)
-    result = training.fit(model, x, x, epochs=1, batch_size=100, learning_rate=0.0)
+    result = loop.fit(model, x, x, epochs=1, batch_size=100, learning_rate=0.0)
     expected = float(model.loss(x).regularizer)
     assert result.history[0]["train_regularizer"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_early_stop_counts_epochs_without_improvement() -> None:
     model = model_of("vae")
-    result = training.fit(model, data(), data(), epochs=50, patience=4, learning_rate=0.0)
+    result = loop.fit(model, data(), data(), epochs=50, patience=4, learning_rate=0.0)
     assert result.best_epoch == 1
     assert result.epochs == 5
 
@@ -117,7 +119,7 @@ def test_same_seed_same_bytes(family: str) -> None:
     states = []
     for seed in (3, 3, 4):
         model = model_of(family)
-        training.fit(model, data(), **labels_of(family), epochs=2, batch_size=64, seed=seed)
+        loop.fit(model, data(), **labels_of(family), epochs=2, batch_size=64, seed=seed)
         states.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -127,7 +129,7 @@ def test_training_leaves_the_caller_s_random_state_alone() -> None:
     model = model_of()
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    training.fit(model, data(), epochs=1)
+    loop.fit(model, data(), epochs=1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -142,7 +144,7 @@ def test_interrupted_training_ends_with_the_same_bytes(
 ) -> None:
     arguments = {"epochs": 3, "batch_size": 64, "seed": 2, "patience": 3, **labels_of(family)}
     whole = model_of(family)
-    expected = training.fit(whole, data(), **arguments)
+    expected = loop.fit(whole, data(), **arguments)
     steps = 0
     original = FlatAdam.step
 
@@ -153,11 +155,11 @@ def test_interrupted_training_ends_with_the_same_bytes(
         if steps == stop_at:
             raise StopError
 
-    monkeypatch.setattr(training, "_CHECK_EVERY", 2)
+    monkeypatch.setattr(loop, "_CHECK_EVERY", 2)
     monkeypatch.setattr(Scratch, "due", lambda self: self.folder is not None)
     monkeypatch.setattr(FlatAdam, "step", step)
     with pytest.raises(StopError):
-        training.fit(model_of(family), data(), path=tmp_path / "run", **arguments)
+        loop.fit(model_of(family), data(), path=tmp_path / "run", **arguments)
     saved = (tmp_path / "run/state.safetensors").exists()
     assert saved
     monkeypatch.setattr(FlatAdam, "step", original)
@@ -166,7 +168,7 @@ def test_interrupted_training_ends_with_the_same_bytes(
         {"family": family, **FAMILIES[family]}, [2], 1, sigma=0.5, network=whole.network,
         classes=CLASSES,
     )  # fmt: skip
-    result = training.fit(resumed, data(), path=tmp_path / "run", **arguments)
+    result = loop.fit(resumed, data(), path=tmp_path / "run", **arguments)
     assert result.history == expected.history
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -182,18 +184,18 @@ def test_finished_training_is_not_done_again(
     arguments = {"epochs": 2, "batch_size": 64, "patience": 9, **labels_of(family)}
     if early:
         arguments |= {"epochs": 9, "patience": 1, "learning_rate": 0.0}
-    written: list[training.Result] = []
+    written: list[loop.Result] = []
     whole = model_of(family)
     arguments |= {"path": tmp_path / "run", "finish": written.append}
-    training.fit(whole, data(), **arguments)
+    loop.fit(whole, data(), **arguments)
 
     def refuse(*_: object) -> None:
         raise StopError
 
     for owner, name in (
         (FlatAdam, "step"),
-        (training._Run, "_epoch"),
-        (training._Run, "_validate"),
+        (loop._Run, "_epoch"),
+        (loop._Run, "_validate"),
     ):
         monkeypatch.setattr(owner, name, refuse)
     torch.manual_seed(99)
@@ -201,14 +203,14 @@ def test_finished_training_is_not_done_again(
         {"family": family, **FAMILIES[family]}, [2], 1, sigma=0.5, network=whole.network,
         classes=CLASSES,
     )  # fmt: skip
-    training.fit(again, data(), **arguments)
+    loop.fit(again, data(), **arguments)
     first, second = written
     assert first == second and second.epochs < 9 and second.seconds > 0.0
     expected, found = whole.state_dict(), again.state_dict()
     assert expected.keys() == found.keys() and not again.training
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
     with pytest.raises(StopError):
-        training.fit(again, data(), seed=1, **arguments)
+        loop.fit(again, data(), seed=1, **arguments)
 
 
 def test_seconds_are_those_of_all_tries(tmp_path: Path, monkeypatch) -> None:
@@ -224,7 +226,7 @@ def test_seconds_are_those_of_all_tries(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(FlatAdam, "step", step)
     arguments: dict = {"epochs": 2, "batch_size": 64, "path": tmp_path / "run"}
     with pytest.raises(StopError):
-        training.fit(model_of("vae"), data(), **arguments)
+        loop.fit(model_of("vae"), data(), **arguments)
     monkeypatch.setattr(FlatAdam, "step", original)
     state = tmp_path / "run/state.safetensors"
     metadata = files.read_tensors_header(state)
@@ -234,7 +236,7 @@ def test_seconds_are_those_of_all_tries(tmp_path: Path, monkeypatch) -> None:
     files.write_tensors(
         state, files.read_tensors(state), {**metadata, "record": json.dumps(record)}, finite=False
     )
-    result = training.fit(model_of("vae"), data(), **arguments)
+    result = loop.fit(model_of("vae"), data(), **arguments)
     assert 1000.0 < result.seconds < 2000.0
 
 
@@ -262,25 +264,26 @@ def test_divergence_says_where_and_a_retry_says_it_again(tmp_path: Path) -> None
         with pytest.raises(
             DivergedError, match=r"epoch 1, step \d+ of 4, batch rows .* Try a smaller"
         ):
-            training.fit(model_of("vae"), x, data(), batch_size=50, epochs=2, path=tmp_path / "run")
+            loop.fit(model_of("vae"), x, data(), batch_size=50, epochs=2, path=tmp_path / "run")
     assert (tmp_path / "run/failed.json").exists()
 
 
 def test_second_process_is_refused(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path / "run", "key")
     with scratch.lock(), pytest.raises(RunLockedError, match="another process"):
-        training.fit(model_of(), data(), path=tmp_path / "run", epochs=1)
-    training.fit(model_of(), data(), path=tmp_path / "run", epochs=1)
+        loop.fit(model_of(), data(), path=tmp_path / "run", epochs=1)
+    loop.fit(model_of(), data(), path=tmp_path / "run", epochs=1)
 
 
 def test_sigterm_saves_and_exits_143(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys, torch
-        from t3vae import models, training
+        from t3vae import models
+        from t3vae.training import loop
         torch.manual_seed(0)
         model = models.build({"family": "t3vae", "nu": 5.0}, [2], 1, sigma=0.5)
         print("started", flush=True)
-        training.fit(model, torch.randn(20000, 2), epochs=100000, patience=100000, path=sys.argv[1])
+        loop.fit(model, torch.randn(20000, 2), epochs=100000, patience=100000, path=sys.argv[1])
     """)
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "run")],
@@ -309,9 +312,9 @@ def test_sigterm_saves_and_exits_143(tmp_path: Path) -> None:
 )
 def test_data_that_do_not_fit_are_refused(x: torch.Tensor, error: str) -> None:
     with pytest.raises(DataError, match=error):
-        training.fit(model_of(), x, epochs=1)
+        loop.fit(model_of(), x, epochs=1)
 
 
 def test_unknown_setting_is_named() -> None:
     with pytest.raises(ConfigError, match="epoks: no such setting"):
-        training.fit(model_of(), data(), epoks=3)
+        loop.fit(model_of(), data(), epoks=3)

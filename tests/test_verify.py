@@ -13,7 +13,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from t3vae.errors import ConfigError
-from t3vae.verify import FUNCTIONS, evaluate_case, load_cases, verify
+from t3vae.stages.verify import FUNCTIONS, evaluate_case, load_cases, verify
 
 
 def case(**changes):

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from copies import PARTS, append, call, change, copy_code, edit, jobs
 
-from t3vae import disk
-from t3vae.plan import Plan
 from t3vae.settings import parameters
+from t3vae.workflow import disk
+from t3vae.workflow.plan import Plan
 
 EXPERIMENT = "univariate_smoke"
 
@@ -225,7 +225,7 @@ def test_code_in_a_copy_is_what_runs_there(untouched, fresh):
 
 OWN_MODEL = '''
 from pydantic import BaseModel
-from t3vae.distributions import DiagonalGaussian
+from t3vae.maths.distributions import DiagonalGaussian
 from t3vae.models.vae import VAE
 
 class WideVAE(VAE):
@@ -351,7 +351,7 @@ def test_mistake_on_the_command_line(untouched, override):
 
 
 def test_broken_source_is_readable(fresh):
-    append(fresh / "src/t3vae/divergence.py", "def broken(:")
+    append(fresh / "src/t3vae/maths/divergence.py", "def broken(:")
     done = call(fresh, "snakemake", "-n")
     assert done.returncode == 2 and "divergence.py" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr

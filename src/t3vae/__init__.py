@@ -14,7 +14,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from t3vae.checkpoint import load
     from t3vae.models import build as build_model
     from t3vae.models.c_t3vae import CT3VAE
     from t3vae.models.c_vae import CVAE
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
     from t3vae.models.tilted_vae import TiltedVAE
     from t3vae.models.vae import VAE
     from t3vae.models.vae_st import VAEst
-    from t3vae.training import fit
+    from t3vae.training.checkpoint import load, save
+    from t3vae.training.loop import fit
+    from t3vae.training.sampling import fit_latent
 
 __version__ = "0.1.0"
 __all__ = [
@@ -46,7 +47,9 @@ __all__ = [
     "VAEst",
     "build_model",
     "fit",
+    "fit_latent",
     "load",
+    "save",
 ]
 
 _HOME = {
@@ -63,8 +66,10 @@ _HOME = {
     "VAE": ("t3vae.models.vae", "VAE"),
     "VAEst": ("t3vae.models.vae_st", "VAEst"),
     "build_model": ("t3vae.models", "build"),
-    "fit": ("t3vae.training", "fit"),
-    "load": ("t3vae.checkpoint", "load"),
+    "fit": ("t3vae.training.loop", "fit"),
+    "fit_latent": ("t3vae.training.sampling", "fit_latent"),
+    "load": ("t3vae.training.checkpoint", "load"),
+    "save": ("t3vae.training.checkpoint", "save"),
 }
 
 

@@ -92,7 +92,8 @@ def _config(verb: str, given: str | None, params: Path, **names: Any) -> dict[st
     check_names(**{key: name for key, name in names.items() if isinstance(name, str)})
     if given is not None:
         return parse(verb, given)
-    from t3vae.settings import jobs, parameters
+    from t3vae.settings import parameters
+    from t3vae.workflow import jobs
 
     resolve = getattr(jobs, f"{verb}_config")
     resolved: dict[str, Any] = resolve(parameters.load(params), *names.values())
@@ -101,7 +102,7 @@ def _config(verb: str, given: str | None, params: Path, **names: Any) -> dict[st
 
 def _device(given: str | None, params: Path) -> str:
     """Return ``cpu`` or ``cuda``; of several accelerators, the process then sees its own."""
-    from t3vae import device
+    from t3vae.runtime import device
     from t3vae.settings import parameters
 
     chosen = device.resolve(given if given is not None else parameters.load(params).device)
@@ -196,7 +197,7 @@ def report(params: Path, root: Path, config: str | None) -> None:
 )
 def check(params: Path, root: Path, records: bool, verbs: tuple[str, ...], prune: bool) -> None:
     """Name every result that is stale, missing or orphaned, and why."""
-    from t3vae.check import run as run_check
+    from t3vae.workflow.check import run as run_check
 
     sys.exit(run_check(root, params, records=records, prune=prune, verbs=verbs))
 
@@ -205,7 +206,7 @@ def check(params: Path, root: Path, records: bool, verbs: tuple[str, ...], prune
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def verify(file: Path | None) -> None:
     """Evaluate test vectors with this package's functions."""
-    from t3vae.verify import verify as run_verify
+    from t3vae.stages.verify import verify as run_verify
 
     sys.exit(run_verify(file))
 
@@ -218,7 +219,7 @@ def verify(file: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def constants(nu: float, n: int, m: int, sigma: float, as_json: bool) -> None:
     """Print the constants of the objective and of the alternative prior."""
-    from t3vae.constants import gamma_constants, high_dimension_limit
+    from t3vae.maths.constants import gamma_constants, high_dimension_limit
 
     values = gamma_constants(nu, n, m, sigma).to_dict()
     values["high_dimension_limit"] = high_dimension_limit(sigma)

@@ -16,8 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t3vae import files, layout
 from t3vae.errors import ConfigError, DataError
+from t3vae.runtime import files, layout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ REGISTRY = {
     "t_mixture_2d": "t3vae.datasets.bivariate:build",
     "constants": "t3vae.datasets.theory:build",
     "digits": "t3vae.datasets.digits:read",
-    "image_folder": "t3vae.datasets.images:read",
+    "image_folder": "t3vae.datasets.image_folder:read",
     "cifar10": "t3vae.datasets.cifar:read",
     "cifar100": "t3vae.datasets.cifar:read",
     "svhn": "t3vae.datasets.svhn:read",

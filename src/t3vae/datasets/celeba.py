@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from t3vae.datasets.image_files import fingerprints, read_pictures
 from t3vae.datasets.labelled import assert_disjoint, manifest
-from t3vae.datasets.pictures import fingerprints, read_pictures
 from t3vae.datasets.shelves import Shelf, open_shelf
 from t3vae.errors import DataError
 from t3vae.published.raw_files import RawFile, folder_of, locate

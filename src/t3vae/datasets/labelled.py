@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t3vae.datasets import long_tail
-from t3vae.datasets.pictures import fingerprints
+from t3vae.datasets.image_files import fingerprints
 from t3vae.errors import ConfigError, DataError
 
 __all__ = ["Pictures", "assemble", "assert_disjoint", "manifest"]
@@ -144,7 +144,7 @@ def assert_disjoint(hashes: Mapping[str, Array], place: str) -> None:
 
     Args:
         hashes: hashes of the rows of each split, from
-            :func:`t3vae.datasets.pictures.fingerprints`.
+            :func:`t3vae.datasets.image_files.fingerprints`.
         place: name of the data set for messages.
 
     Raises:

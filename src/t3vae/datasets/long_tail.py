@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from t3vae.errors import ConfigError
-from t3vae.seeding import numpy_generator
+from t3vae.runtime.seeding import numpy_generator
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ from scipy import special
 
 from t3vae.datasets import SPLITS
 from t3vae.errors import ConfigError
-from t3vae.seeding import numpy_generator
+from t3vae.runtime.seeding import numpy_generator
 
 __all__ = [
     "UNIVARIATE",

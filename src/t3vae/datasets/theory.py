@@ -1,6 +1,6 @@
 """Curves of the theory: the regularizer, the alternative prior, the high-dimension limit.
 
-Every number comes from :func:`t3vae.constants.gamma_constants` and the closed forms of
+Every number comes from :func:`t3vae.maths.constants.gamma_constants` and the closed forms of
 Kim et al. 2024; nothing is drawn or trained. The curves are a data set like any other, so
 that figures of theory and of experiments are made in the same way.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from t3vae.constants import GammaConstants, gamma_constants, high_dimension_limit
+from t3vae.maths.constants import GammaConstants, gamma_constants, high_dimension_limit
 
 __all__ = ["COLUMNS", "build", "regularizer"]
 

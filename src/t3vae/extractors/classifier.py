@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from t3vae import files, seeding
 from t3vae.errors import DataError, DivergedError
 from t3vae.extractors import Extracted
-from t3vae.progress import bar
+from t3vae.runtime import files, seeding
+from t3vae.runtime.progress import bar
 
 __all__ = ["FILE", "Classifier", "Data", "accuracy", "load", "save", "train"]
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from t3vae.figures.axes import log_axis, panel_title, wrapped
-from t3vae.figures.labels import LAW_LABELS, model_label, used_laws
 from t3vae.figures.style import LAW_DASHES, Style, area_handle, law_handle
+from t3vae.figures.titles import LAW_LABELS, model_label, used_laws
 
 __all__ = ["aggregate"]
 

@@ -11,8 +11,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from t3vae.figures.axes import panel_title
-from t3vae.figures.labels import LAW_LABELS, LAW_SHORT, model_label, used_laws
 from t3vae.figures.style import Style
+from t3vae.figures.titles import LAW_LABELS, LAW_SHORT, model_label, used_laws
 
 __all__ = ["heatmaps"]
 

@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from t3vae.figures.axes import panel_title, short_number, wrapped
-from t3vae.figures.labels import model_label
 from t3vae.figures.style import OKABE_ITO, Style
+from t3vae.figures.titles import model_label
 
 __all__ = ["history"]
 

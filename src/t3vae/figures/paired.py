@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from t3vae.figures.axes import few_handle, panel_title, point, short_number, thin_ticks, wrapped
-from t3vae.figures.labels import model_label, used_laws
 from t3vae.figures.style import LAW_MARKERS, Style, law_point_handle
+from t3vae.figures.titles import model_label, used_laws
 from t3vae.tables.headlines import HEADLINES, Headline
 
 __all__ = ["paired"]

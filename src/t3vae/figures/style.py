@@ -25,9 +25,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from t3vae.figures.labels import LAW_LABELS, LAW_SHORT, model_label, stem
-from t3vae.figures.provenance import PNG_KEY
-from t3vae.files import write_bytes
+from t3vae.figures.titles import LAW_LABELS, LAW_SHORT, model_label, stem
+from t3vae.provenance.figure_metadata import PNG_KEY
+from t3vae.runtime.files import write_bytes
 
 __all__ = [
     "LAW_COLOURS",
@@ -301,7 +301,7 @@ def save(
     Args:
         drawn: the figure.
         paths: path for each ending, ``pdf`` and ``png``.
-        provenance: JSON-able; see :func:`t3vae.figures.provenance.read_provenance`.
+        provenance: JSON-able; see :func:`t3vae.provenance.figure_metadata.read_provenance`.
         style: for the resolution.
     """
     text = json.dumps(provenance, sort_keys=True, separators=(",", ":"))

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from t3vae.figures.axes import log_axis, panel_title
-from t3vae.figures.labels import LAW_LABELS, used_laws
 from t3vae.figures.style import Style, area_handle, model_handle
+from t3vae.figures.titles import LAW_LABELS, used_laws
 
 __all__ = ["survival", "tail_qq"]
 

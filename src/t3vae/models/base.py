@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -19,10 +18,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from t3vae import networks
-from t3vae.distributions import DiagonalGaussian, TMixture
 from t3vae.errors import ConfigError
-from t3vae.models.fused import Slopes, autoencoder_step
+from t3vae.maths.distributions import DiagonalGaussian, TMixture
 from t3vae.networks.accumulate import into_parameters
+from t3vae.networks.fused_step import Slopes, autoencoder_step
 from t3vae.networks.mlp import MLP
 
 __all__ = ["LATENT_LAWS", "Group", "Loss", "LossWithAuxiliary", "Model", "check_above"]
@@ -112,18 +111,12 @@ class Model(nn.Module):
     decoder_channels: ClassVar[int] = 1
     conditional: ClassVar[bool] = False
     """Whether data come with a label; see :class:`t3vae.models.conditional.ConditionalModel`."""
-    _has_slopes: ClassVar[bool] = False
+    writes_slopes: ClassVar[bool] = False
+    """Whether the class states in ``_regularizer_with_slopes`` the slopes of its own ``loss``.
 
-    def __init_subclass__(cls, **given: Any) -> None:
-        super().__init_subclass__(**given)
-
-        def owner(name: str) -> type:
-            return next(parent for parent in cls.__mro__ if name in vars(parent))
-
-        # Slopes count only beside the loss they belong to, with all else as it is here.
-        plain = all(owner(name) is Model for name in ("_encoded", "_assemble", "_squared_error"))
-        stated = owner("_regularizer_with_slopes")
-        cls._has_slopes = plain and stated is not Model and stated is owner("loss")
+    It counts only where the class itself declares it: a subclass with another loss is trained
+    through that loss.
+    """
 
     def __init__(
         self,
@@ -212,7 +205,9 @@ class Model(nn.Module):
         if name != "fitted":
             raise ConfigError(f"latent = {name!r}: must be one of {', '.join(LATENT_LAWS)}.")
         if self._fitted is None:
-            raise ConfigError("latent = 'fitted': no law was fitted; call fit_latent(x) first.")
+            raise ConfigError(
+                "latent = 'fitted': nothing was fitted; call t3vae.fit_latent(model, x) first."
+            )
         return self._fitted
 
     def set_fitted(self, law: TMixture) -> None:
@@ -258,7 +253,7 @@ class Model(nn.Module):
         a third of a step on small batches.
         """
         encoder, decoder = self.encoder, self.decoder
-        if type(encoder) is MLP and type(decoder) is MLP and self._has_slopes:
+        if type(encoder) is MLP and type(decoder) is MLP and vars(type(self)).get("writes_slopes"):
             return Loss(
                 *autoencoder_step(
                     encoder,
@@ -278,8 +273,7 @@ class Model(nn.Module):
     def _regularizer_with_slopes(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Slopes:
         """Return the regularizer [B] and its derivatives; only for squared-error families.
 
-        It stands in the class that has ``loss``; a subclass that changes only one of the two
-        is trained through its ``loss``.
+        See :attr:`writes_slopes`.
         """
         raise NotImplementedError
 
@@ -363,19 +357,3 @@ class Model(nn.Module):
             for name, law in laws.items():
                 result[name].append(shared + law.log_prob(z))
         return {name: torch.cat(parts) for name, parts in result.items()}
-
-    def fit_latent(self, x: Any, *, seed: int = 0, **options: Any) -> TMixture:
-        """Fit a t mixture to the encodings of ``x`` and use it as the law ``fitted``.
-
-        Args:
-            x: training data, [N, *data_shape], array or tensor.
-            seed: root seed.
-            options: see :func:`t3vae.mixtures.fit_t_mixture`.
-        """
-        # By name: a model does not depend on what is done with it after training.
-        fitted: TMixture = import_module("t3vae.sampling").fit_latent(self, x, seed=seed, **options)
-        return fitted
-
-    def save(self, path: Any) -> None:
-        """Write weights and description to one safetensors file."""
-        import_module("t3vae.checkpoint").save(self, path)

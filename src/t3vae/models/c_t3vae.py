@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from t3vae.distributions import MultivariateT
-from t3vae.divergence import conditional_regularizer
+from t3vae.maths.distributions import MultivariateT
+from t3vae.maths.divergence import conditional_regularizer
 from t3vae.models.base import Loss
 from t3vae.models.conditional import ConditionalModel
-from t3vae.models.heavy_tailed import HeavyTailed
+from t3vae.models.t_encoder import HeavyTailed
 
 __all__ = ["CT3VAE"]
 

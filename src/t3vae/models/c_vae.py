@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from t3vae.distributions import DiagonalGaussian
+from t3vae.maths.distributions import DiagonalGaussian
+from t3vae.maths.objectives import gaussian_kl_2x
 from t3vae.models.base import Loss
 from t3vae.models.conditional import ConditionalModel
-from t3vae.models.matched import WeighedGaussian
-from t3vae.objectives import gaussian_kl_2x
+from t3vae.models.weighted_gaussian import WeighedGaussian
 
 __all__ = ["CVAE"]
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
-from t3vae.distributions import MultivariateT, TMixture
 from t3vae.errors import ConfigError
+from t3vae.maths.distributions import MultivariateT, TMixture
 from t3vae.models.base import LATENT_LAWS, Loss, Model
 from t3vae.models.two_level import feature_width
 
@@ -33,7 +33,7 @@ class ClassMixture(Distribution):
         dim: event dimension m.
 
     Example:
-        >>> from t3vae.distributions import DiagonalGaussian
+        >>> from t3vae.maths.distributions import DiagonalGaussian
         >>> centres = torch.tensor([[-3.0], [3.0]])
         >>> law = ClassMixture(lambda y: DiagonalGaussian(centres[y], 1.0), torch.arange(2), 1)
         >>> law.sample((5,)).shape, law.log_prob(torch.zeros(5, 1)).shape

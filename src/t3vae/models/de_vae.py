@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t3vae.distributions import IndependentT
+from t3vae.maths.distributions import IndependentT
+from t3vae.maths.objectives import de_regularizer_2x, de_regularizer_2x_slopes
 from t3vae.models.base import Loss, Model, check_above
-from t3vae.models.fused import Slopes
-from t3vae.objectives import de_regularizer_2x, de_regularizer_2x_slopes
+from t3vae.networks.fused_step import Slopes
 
 __all__ = ["DEVAE"]
 
@@ -31,6 +31,8 @@ class DEVAE(Model):
         >>> DEVAE(2, 1, nu=5.0).sample(3).shape
         torch.Size([3, 2])
     """
+
+    writes_slopes = True
 
     def __init__(self, data_dim: Any, latent_dim: int, *, nu: float, **parts: Any) -> None:
         super().__init__(data_dim, latent_dim, **parts)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from t3vae.maths.objectives import discriminator_loss, gaussian_kl_2x, total_correlation_2x
 from t3vae.models.base import Group, Loss, LossWithAuxiliary, Model, check_above
-from t3vae.objectives import discriminator_loss, gaussian_kl_2x, total_correlation_2x
 
 __all__ = ["FactorVAE", "permute_coordinates"]
 

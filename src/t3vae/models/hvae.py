@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t3vae.distributions import DiagonalGaussian
+from t3vae.maths.distributions import DiagonalGaussian
+from t3vae.maths.objectives import gaussian_kl_2x
 from t3vae.models.base import Loss
-from t3vae.models.matched import WeighedGaussian
 from t3vae.models.two_level import Chain, TwoLevel
-from t3vae.objectives import gaussian_kl_2x
+from t3vae.models.weighted_gaussian import WeighedGaussian
 
 __all__ = ["HVAE"]
 

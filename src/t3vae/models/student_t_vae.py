@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t3vae.distributions import IndependentT
+from t3vae.maths.distributions import IndependentT
+from t3vae.maths.objectives import gaussian_kl_2x, student_t_nll_2x
 from t3vae.models.base import Loss, Model, check_above
-from t3vae.objectives import gaussian_kl_2x, student_t_nll_2x
 
 __all__ = ["StudentTVAE"]
 

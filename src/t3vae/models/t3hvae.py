@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t3vae.constants import gamma_constants, hierarchical_constants
-from t3vae.distributions import MultivariateT
 from t3vae.errors import ConfigError
-from t3vae.hierarchical import hierarchical_regularizers, joint_hierarchical_regularizer
+from t3vae.maths.constants import gamma_constants, hierarchical_constants
+from t3vae.maths.distributions import MultivariateT
+from t3vae.maths.hierarchical import hierarchical_regularizers, joint_hierarchical_regularizer
 from t3vae.models.base import Loss, check_above
 from t3vae.models.two_level import Chain, TwoLevel
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from t3vae.distributions import MultivariateT, standard_gamma
-from t3vae.divergence import gamma_regularizer, power_regularizer_slopes
+from t3vae.maths.distributions import MultivariateT, standard_gamma
+from t3vae.maths.divergence import gamma_regularizer, power_regularizer_slopes
 from t3vae.models.base import Loss
-from t3vae.models.fused import Slopes
-from t3vae.models.heavy_tailed import HeavyTailed
+from t3vae.models.t_encoder import HeavyTailed
+from t3vae.networks.fused_step import Slopes
 
 __all__ = ["T3VAE"]
 
@@ -37,6 +37,8 @@ class T3VAE(HeavyTailed):
         >>> model.encode(torch.zeros(3, 4)).rsample().shape
         torch.Size([3, 2])
     """
+
+    writes_slopes = True
 
     def prior(self) -> MultivariateT:
         """t_m(0, I, nu)."""

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from t3vae.distributions import DiagonalGaussian
 from t3vae.errors import ConfigError
+from t3vae.maths.distributions import DiagonalGaussian
+from t3vae.maths.objectives import gaussian_kl_2x
+from t3vae.maths.tilted import TiltedGaussian, tilted_regularizer_2x
 from t3vae.models.base import Loss, Model
-from t3vae.objectives import gaussian_kl_2x
-from t3vae.tilted import TiltedGaussian, tilted_regularizer_2x
 
 __all__ = ["TiltedVAE"]
 

@@ -42,7 +42,7 @@ class Chain(Distribution):
         dims: m1 and m2.
 
     Example:
-        >>> from t3vae.distributions import DiagonalGaussian
+        >>> from t3vae.maths.distributions import DiagonalGaussian
         >>> law = Chain(
         ...     DiagonalGaussian(torch.zeros(1), 1.0), lambda z: DiagonalGaussian(z, 1.0), (1, 1)
         ... )

@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from t3vae.distributions import DiagonalGaussian
+from t3vae.maths.distributions import DiagonalGaussian
+from t3vae.maths.objectives import gaussian_kl_2x, gaussian_kl_2x_slopes
 from t3vae.models.base import Loss
-from t3vae.models.fused import Slopes
-from t3vae.models.matched import WeighedGaussian
-from t3vae.objectives import gaussian_kl_2x, gaussian_kl_2x_slopes
+from t3vae.models.weighted_gaussian import WeighedGaussian
+from t3vae.networks.fused_step import Slopes
 
 __all__ = ["VAE"]
 
@@ -40,6 +40,8 @@ class VAE(WeighedGaussian):
         >>> round(VAE(3072, 64, beta="matched", nu=10.0).beta, 4)
         0.0589
     """
+
+    writes_slopes = True
 
     def prior(self) -> DiagonalGaussian:
         """N(0, k^2 I)."""

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from t3vae.distributions import MultivariateT
+from t3vae.maths.distributions import MultivariateT
+from t3vae.maths.objectives import student_t_kl_2x
 from t3vae.models.base import Loss, Model, check_above
-from t3vae.objectives import student_t_kl_2x
 
 __all__ = ["VAEst"]
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from t3vae import layout
 from t3vae.errors import DataError
 from t3vae.figures import caption
-from t3vae.figures.labels import LAW_LABELS, LAW_SHORT, LAWS, model_label
-from t3vae.files import read_json
-from t3vae.report.numbers import number
+from t3vae.figures.titles import LAW_LABELS, LAW_SHORT, LAWS, model_label
+from t3vae.report.number_format import number
 from t3vae.report.verdict import verdict
-from t3vae.tables.files import read_table
+from t3vae.runtime import layout
+from t3vae.runtime.files import read_json
+from t3vae.tables.csv_files import read_table
 from t3vae.tables.headlines import HEADLINES, select
 
 __all__ = ["experiment"]

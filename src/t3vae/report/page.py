@@ -9,8 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from t3vae import digests, layout
+from t3vae.provenance import digests
 from t3vae.report.content import experiment
+from t3vae.runtime import layout
 
 __all__ = ["build"]
 

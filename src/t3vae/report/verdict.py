@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from t3vae.figures.labels import model_label
-from t3vae.report.numbers import number
+from t3vae.figures.titles import model_label
+from t3vae.report.number_format import number
 from t3vae.tables.headlines import HEADLINES, select
 
 __all__ = ["GOAL_DISTANCE", "GOAL_MASS", "verdict"]

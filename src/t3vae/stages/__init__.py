@@ -12,8 +12,8 @@ from typing import Any
 __all__ = ["REGISTRY", "part"]
 
 REGISTRY = {
-    "evaluate_pictures": "t3vae.stages.pictures:entries",
-    "collect_pictures": "t3vae.tables.pictures:PictureTables",
+    "evaluate_pictures": "t3vae.stages.evaluate_images:entries",
+    "collect_pictures": "t3vae.tables.image_tables:PictureTables",
 }
 
 

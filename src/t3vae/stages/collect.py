@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from t3vae import datasets, digests, files, layout
+from t3vae import datasets
+from t3vae.datasets.prepared import Prepared
 from t3vae.errors import DataError
 from t3vae.metrics.labels import METRICS
 from t3vae.metrics.summary import paired, summarise
-from t3vae.prepared import Prepared
+from t3vae.provenance import digests
+from t3vae.runtime import files, layout
 from t3vae.stages import part
-from t3vae.tables import curves, headlines, latents, names, training
-from t3vae.tables.files import frame, read_table, write_table
-from t3vae.tables.heatmaps import Heatmaps
+from t3vae.tables import density_curves, headlines, latents, loss_histories, names
+from t3vae.tables.csv_files import frame, read_table, write_table
+from t3vae.tables.density_grids import Heatmaps
 
 __all__ = ["run"]
 
@@ -85,7 +87,7 @@ def run(root: Path, config: Mapping[str, Any], experiment: str) -> None:
         for model in config["models"]:
             summary = headlines.summary(tables["metrics.csv"], model)
             files.write_json(layout.under(root, layout.headline(experiment, model)), summary)
-        losses = training.losses(collected.histories)
+        losses = loss_histories.losses(collected.histories)
         write_table(layout.under(root, layout.loss_history(experiment)), losses)
     else:
         tables, extra = dict(_theory(config, data, inputs)), {}
@@ -145,7 +147,7 @@ class _Collector:
             test = np.asarray(data.array("test"), dtype=np.float64)
             self.test = test.reshape(len(test), -1)
             self.law = datasets.load_law(data.config)
-        self.grids: dict[str, list[curves.Curve]] | None = None
+        self.grids: dict[str, list[density_curves.Curve]] | None = None
         self.heatmaps: Heatmaps | None = None
 
     def _pictures(self, data: Prepared) -> Any:
@@ -165,18 +167,18 @@ class _Collector:
             "metrics.csv": metrics,
             "paired.csv": compared,
             "missing.csv": self._missing(),
-            "runs.csv": frame(self.runs, training.RUN_COLUMNS),
+            "runs.csv": frame(self.runs, loss_histories.RUN_COLUMNS),
             "latent_mismatch.csv": frame(self.mismatch, latents.MISMATCH_COLUMNS),
             "aggregate.csv": frame(self.aggregate, latents.AGGREGATE_COLUMNS),
         }
         if "history.csv" in self.wanted:
-            found["history.csv"] = training.history(self.histories)
+            found["history.csv"] = loss_histories.history(self.histories)
         if self.heatmaps is not None:
             found["heatmaps.csv"] = self.heatmaps.table()
         if self.pictures is not None:
             found |= self.pictures.tables(every)
         for kind, rows in self.curve_rows.items():
-            found[f"{kind}.csv"] = frame(rows, curves.COLUMNS)
+            found[f"{kind}.csv"] = frame(rows, density_curves.COLUMNS)
         return {name: table for name, table in found.items() if name in self.wanted}
 
     def _model(self, model: str) -> None:
@@ -203,7 +205,7 @@ class _Collector:
                 )
         for (kind, law, i), stack in values.items():
             grid = (self.grids or {})[kind][i]
-            self.curve_rows[kind] += curves.rows(grid, model, law, stack, counts[law])
+            self.curve_rows[kind] += density_curves.rows(grid, model, law, stack, counts[law])
         self.mismatch += [latents.mismatch_row(model, law, d) for law, d in distances.items()]
 
     def _input(self, path: str) -> Path:
@@ -248,13 +250,13 @@ class _Collector:
     def _start(self, draws: int) -> None:
         """Fix the grids; ``draws`` is the size of the first sample."""
         self.grids = {
-            kind: curves.curves(kind, self.test, self.law, draws)
+            kind: density_curves.curves(kind, self.test, self.law, draws)
             for kind in CURVES
             if f"{kind}.csv" in self.wanted
         }
         for kind, grids in self.grids.items():
             self.curve_rows[kind] = [
-                row for g in grids for row in curves.rows(g, "truth", None, [])
+                row for g in grids for row in density_curves.rows(g, "truth", None, [])
             ]
         if "heatmaps.csv" in self.wanted:
             columns = len(self.models) * len(self.config["latents"])
@@ -275,7 +277,7 @@ class _Collector:
                 self.root, layout.run_file(self.experiment, model, seed, "provenance.json")
             )
         )
-        self.runs.append(training.run_row(model, seed, made))
+        self.runs.append(loss_histories.run_row(model, seed, made))
         if made.get("versions") and made["versions"] not in self.versions:
             self.versions.append(made["versions"])
         path = self._input(layout.run_file(self.experiment, model, seed, "history.csv"))

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from t3vae import datasets, digests, files, layout, metrics, runs, seeding
+from t3vae import datasets, metrics
+from t3vae.datasets.prepared import Prepared
 from t3vae.errors import DataError
 from t3vae.metrics.reference import Draws, Reference, options_of
-from t3vae.prepared import Prepared
+from t3vae.provenance import digests
+from t3vae.runtime import files, layout, seeding
 from t3vae.stages import part
+from t3vae.training import runs
 
 __all__ = ["run"]
 
@@ -161,7 +164,7 @@ def _of_likelihood(
     """
     import torch
 
-    from t3vae import checkpoint
+    from t3vae.training import checkpoint
 
     name, seed = "log_likelihood", config["seed"]
     options = options_of(name, config["evaluation"])

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from t3vae import digests, files, layout
+from t3vae.datasets.prepared import Prepared
 from t3vae.errors import DataError
 from t3vae.extractors import classifier
-from t3vae.prepared import Prepared
+from t3vae.provenance import digests
+from t3vae.runtime import files, layout
 
 __all__ = ["run"]
 

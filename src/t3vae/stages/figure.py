@@ -7,12 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from t3vae import digests, layout
 from t3vae.errors import ConfigError, DataError
 from t3vae.figures import REGISTRY
 from t3vae.figures.style import Style, save
+from t3vae.provenance import digests
+from t3vae.runtime import layout
 from t3vae.tables import reads
-from t3vae.tables.files import read_table
+from t3vae.tables.csv_files import read_table
 
 __all__ = ["run"]
 

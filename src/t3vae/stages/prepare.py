@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from t3vae import datasets, digests, layout
+from t3vae import datasets
+from t3vae.provenance import digests
+from t3vae.runtime import layout
 
 __all__ = ["run"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from t3vae import files, layout
 from t3vae.report.page import build
+from t3vae.runtime import files, layout
 
 __all__ = ["run"]
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from t3vae import checkpoint, digests, files, layout, resume, runs, sampling
-from t3vae.prepared import Prepared
+from t3vae.datasets.prepared import Prepared
+from t3vae.provenance import digests
+from t3vae.runtime import files, layout, scratch
+from t3vae.training import checkpoint, runs, sampling
 
 __all__ = ["run"]
 
@@ -81,7 +83,7 @@ def run(
     of_test = known["test"][: len(test)] if "test" in known else None
     tensors["reconstructions"] = _array(sampling.reconstruct(net, test, seed=seed, labels=of_test))
     metadata = {"provenance": digests.canonical_json(provenance)}
-    resume.Scratch(runs.scratch(root, experiment, model, seed), key="").discard()
+    scratch.Scratch(runs.scratch(root, experiment, model, seed), key="").discard()
     files.write_tensors(
         layout.under(root, layout.samples(experiment, model, seed)), tensors, metadata
     )

@@ -14,8 +14,11 @@ import numpy as np
 import scipy
 import torch
 
-from t3vae import checkpoint, digests, files, layout, models, seeding, training
-from t3vae.prepared import Prepared
+from t3vae import models
+from t3vae.datasets.prepared import Prepared
+from t3vae.provenance import digests
+from t3vae.runtime import files, layout, seeding
+from t3vae.training import checkpoint, loop
 
 __all__ = ["run"]
 
@@ -31,7 +34,7 @@ def run(
     """Train and write weights, configuration, history and provenance of one run.
 
     The final state stays in scratch until ``sample`` has read the weights; until then the
-    same call writes the same files again, without training.
+    same call writes the same files again, without loop.
 
     Args:
         root: folder of the contract paths.
@@ -67,7 +70,7 @@ def run(
     key = digests.digest(provenance)
     folder = layout.under(root, layout.run_dir(experiment, model, seed))
 
-    def write(result: training.Result) -> None:
+    def write(result: loop.Result) -> None:
         files.write_json(folder / "config.json", dict(config))
         files.write_text(folder / "history.csv", history_csv(result.history))
         files.write_json(
@@ -84,7 +87,7 @@ def run(
         metadata = {"provenance": digests.canonical_json(provenance)}
         checkpoint.save(net, folder / "model.safetensors", metadata=metadata)
 
-    training.fit(
+    loop.fit(
         net,
         np.array(train),
         np.array(validation),
@@ -94,7 +97,7 @@ def run(
         path=layout.under(root, layout.scratch(key)),
         key=key,
         label=f"{experiment}/{model}/seed{seed}",
-        settings=training.Settings(**config["training"]),
+        settings=loop.Settings(**config["training"]),
         finish=write,
     )
 
@@ -103,12 +106,12 @@ def history_csv(history: list[dict[str, float]]) -> str:
     """Return the history as CSV text, one row an epoch."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(training.HISTORY_COLUMNS)
+    writer.writerow(loop.HISTORY_COLUMNS)
     for row in history:
         writer.writerow(
             [
                 row[name] if name in ("epoch", "step") else f"{row[name]:.10g}"
-                for name in training.HISTORY_COLUMNS
+                for name in loop.HISTORY_COLUMNS
             ]
         )
     return out.getvalue()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from t3vae.tables.files import significant
+from t3vae.tables.csv_files import significant
 
 __all__ = ["AGGREGATE_COLUMNS", "MISMATCH_COLUMNS", "densities", "mismatch", "mismatch_row"]
 

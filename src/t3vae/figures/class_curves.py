@@ -1,0 +1,223 @@
+"""Curves of single classes against their training pictures, each model beside its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from t3vae.figures.axes import few_handle, log_axis, panel_title, short_number, thin_ticks, wrapped
+from t3vae.figures.style import Style
+from t3vae.figures.titles import model_label
+
+__all__ = ["class_curves"]
+
+ROWS = (
+    ("reconstruction_error", "reconstruction", "reconstruction error"),
+    ("frechet_distance_classifier", "reconstruction", "Fréchet distance, reconstructions"),
+    ("frechet_distance_classifier", "fitted", "Fréchet distance, fitted law"),
+    ("class_f1", "reconstruction", "F1 of the class, reconstructions"),
+    ("class_mass", "fitted", "share of pictures, fitted law"),
+)
+"""Metric, latent law and title of each row of panels; rows without values are left out."""
+
+MOST = 6  # columns on a page
+POINTS, PARTS = 12, 10  # of a curve: with more class sizes than the first, classes are pooled
+LEFT_MM, GAP_MM, LINE_MM, HANDLE_MM = 11.0, 3.2, 3.5, 4.8
+CONTROLS: tuple[tuple[str, Any], ...] = (
+    ("#3C3C3C", (0, (4, 1.5))),
+    ("#7A7A7A", (0, (1.2, 1.2))),
+    ("#A0A0A0", (0, (5, 1.2, 1.2, 1.2))),
+    ("#5A5A5A", (0, (1.2, 3.0))),
+)
+
+MARKER: Any = {"marker": "o", "markersize": 2.4, "markeredgewidth": 0.7, "linestyle": "none"}
+
+Comparison = tuple[str, list[str]]  # a model and its controls
+Curve = tuple[np.ndarray, np.ndarray, np.ndarray]  # mean, half of the interval, warning
+
+
+def class_curves(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
+    """Draw metrics against the number of training pictures, from many to few.
+
+    A column is a model and its controls: the models with the most controls, as many as fit
+    on a page; a row is a metric under one latent law.
+
+    Args:
+        tables: ``per_class.csv`` and ``paired.csv``.
+        style: sizes, colours and models.
+    """
+    table = tables["per_class.csv"]
+    shown = _comparisons(tables["paired.csv"], table, style)
+    counts = table.drop_duplicates("group").set_index("group")["frequency"]
+    parts = _parts(counts)
+    sizes = np.array([np.exp(np.log(counts[part]).mean()) for part in parts])
+    rows = [r for r in ROWS if table.loc[table["latent"] == r[1], r[0]].notna().any()]
+    columns = max(1, len(shown))
+    wide = columns > 2
+    page = (style.page_width_mm if wide else style.column_width_mm) * 7.5 / style.font_size
+    width = (page - LEFT_MM - 2.0 - (columns - 1) * GAP_MM) / columns
+    names = [[wrapped(model_label(m), width + 1.8 - HANDLE_MM) for m in (a, *b)] for a, b in shown]
+    lines = max((sum(text.count("\n") + 1 for text in texts) for texts in names), default=1)
+    models = [model for model, _ in shown]
+    around: Any = {
+        "wide": wide,
+        "legend": [few_handle()] if _few(table, models, rows) else [],
+        "head": LINE_MM * lines + 1.0,
+    }
+    height = min(27.0, style.room(max(1, len(rows)), **around))
+    drawn, grid = style.panels(
+        max(1, len(rows)), columns, height, left=LEFT_MM, gap_x=GAP_MM, **around
+    )
+    for i, (metric, law, title) in enumerate(rows):
+        for j, (model, controls) in enumerate(shown):
+            curves = {m: _curve(table, m, metric, law, parts) for m in (model, *controls)}
+            _panel(grid[i, j], sizes, curves, style)
+            if metric == "class_mass":
+                shares = counts / counts.sum()
+                own = [float(shares[part].mean()) for part in parts]
+                grid[i, j].plot(sizes, own, color="black", linewidth=0.4, zorder=1)
+        _share_y(list(grid[i]))
+        panel_title(grid[i, 0], title)
+    for axes in grid.flat:
+        _x_axis(axes, sizes, labelled=axes in grid[-1])
+    grid[-1, 0].set_xlabel("training pictures of the class", loc="left")
+    for j, (model, controls) in enumerate(shown):
+        _names(drawn, grid[0, j], [model, *controls], names[j], style)
+    return drawn
+
+
+def _comparisons(pairs: pd.DataFrame, table: pd.DataFrame, style: Style) -> list[Comparison]:
+    """Return the models with the most controls, in the order of the parameters."""
+    known = [model for model in style.models if model in set(table["model"])]
+    found: list[Comparison] = []
+    for model in known:
+        compared = set(pairs.loc[pairs["model"] == model, "control"]) - {model}
+        found.append((model, [m for m in known if m in compared]))
+    if any(controls for _, controls in found):
+        found = [item for item in found if item[1]]
+    kept = sorted(found, key=lambda item: -len(item[1]))[:MOST]
+    return [item for item in found if item in kept]
+
+
+def _parts(counts: pd.Series[float]) -> list[list[str]]:
+    """Return the classes of each point: those of one size, or a tenth of all sizes."""
+    sizes = sorted(set(counts[counts > 0]), reverse=True)
+    cut = np.array_split(sizes, PARTS if len(sizes) > POINTS else len(sizes))
+    return [list(counts.index[counts.isin(part)]) for part in cut]
+
+
+def _curve(
+    table: pd.DataFrame, model: str, metric: str, law: str, parts: Sequence[list[str]]
+) -> Curve:
+    """Return the mean over the classes of each point, nothing where a class has no value.
+
+    The interval of a mean over classes is at most the mean of their intervals (which it is
+    when classes vary together), and this is what is returned.
+    """
+    own = table[(table["model"] == model) & (table["latent"] == law)].set_index("group")
+    columns = [metric, f"{metric}_half", f"{metric}_few"]
+    own = own.reindex(columns=columns).astype(float)
+    values = [own.reindex(part) for part in parts]
+    mean, half = (
+        np.array([part[column].mean(skipna=False) for part in values]) for column in columns[:2]
+    )
+    return mean, half, np.array([part[columns[2]].notna().any() for part in values])
+
+
+def _few(table: pd.DataFrame, models: Sequence[str], rows: Sequence[tuple[str, str, str]]) -> bool:
+    """Return whether any value of the models that is drawn carries a warning."""
+    own = table[table["model"].isin(models)]
+    return any(
+        own.loc[own["latent"] == law, f"{metric}_few"].notna().any()
+        for metric, law, _ in rows
+        if f"{metric}_few" in own
+    )
+
+
+def _panel(axes: Axes, x: np.ndarray, curves: Mapping[str, Curve], style: Style) -> None:
+    model, *controls = curves
+    for i, (name, (colour, dashes)) in enumerate(
+        zip(controls, CONTROLS * len(controls), strict=False)
+    ):
+        mean, half, _ = curves[name]
+        place = x
+        if len(x) > 1:
+            axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.16, linewidth=0)
+        else:  # of one size: side by side
+            place = x / 1.1 ** (i + 1)
+            axes.vlines(place, mean - half, mean + half, color=colour, linewidth=0.7)
+        axes.plot(place, mean, ".", color=colour, linestyle=dashes, linewidth=0.7, markersize=1.8)
+    mean, half, few = curves[model]
+    colour = style.colour(model)
+    axes.vlines(x, mean - half, mean + half, color=colour, linewidth=0.7)
+    axes.plot(x, mean, color=colour, linewidth=1.0)
+    for chosen, face in ((~few, colour), (few, "white")):
+        axes.plot(x[chosen], mean[chosen], color=colour, markerfacecolor=face, **MARKER)
+
+
+def _share_y(row: Sequence[Axes]) -> None:
+    """Give a row of panels one scale, from the means; logarithmic beyond a factor of four."""
+    drawn = [np.asarray(line.get_ydata(), dtype=float) for axes in row for line in axes.lines]
+    known = np.concatenate(drawn) if drawn else np.empty(0)
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return
+    low, high = float(known.min()), float(known.max())
+    logarithmic = low > 0 and high > 4 * low
+    if logarithmic:
+        ends = (low * (low / high) ** 0.06, high * (high / low) ** 0.06)
+    else:
+        margin = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
+        ends = (low - margin, high + margin)
+    for axes in row:
+        axes.set_ylim(*ends)
+        if logarithmic:
+            log_axis(axes, "y", dense=True)
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(short_number))
+        axes.tick_params(labelleft=axes is row[0])
+    thin_ticks(row[0], "y")
+
+
+def _x_axis(axes: Axes, sizes: np.ndarray, *, labelled: bool) -> None:
+    low, high = (float(sizes.min()), float(sizes.max())) if len(sizes) else (1.0, 1.0)
+    wide = (high / low) ** 0.06 if high > low else 1.6
+    axes.set_xlim(high * wide, low / wide)
+    log_axis(axes, "x", dense=True)
+    if labelled:
+        thin_ticks(axes)
+    axes.tick_params(labelbottom=labelled)
+
+
+def _names(
+    drawn: Figure, axes: Axes, models: Sequence[str], texts: Sequence[str], style: Style
+) -> None:
+    """Write the names of a column's curves above it."""
+    colour = style.colour(models[0])
+    handles = [Line2D([], [], color=colour, linewidth=1.0, marker="o", markersize=2.4)]
+    handles += [
+        Line2D([], [], color=grey, linewidth=0.7, linestyle=dashes)
+        for grey, dashes in (CONTROLS * len(models))[: len(models) - 1]
+    ]
+    box = axes.get_position()
+    above = style.font_size / 7.5 * 4.8 / (25.4 * drawn.get_figheight())
+    drawn.legend(
+        handles,
+        texts,
+        loc="lower left",
+        bbox_to_anchor=(box.x0, box.y1 + above),
+        borderaxespad=0.0,
+        borderpad=0.0,
+        labelspacing=0.15,
+        handlelength=1.4,
+        handletextpad=0.4,
+    )

@@ -1,0 +1,103 @@
+"""Densities of draws against the true one: one panel a model, one colour a latent law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from t3vae.figures.axes import panel_title
+from t3vae.figures.style import LAW_DASHES, Style, area_handle, law_handle
+from t3vae.figures.titles import LAW_LABELS, model_label, used_laws
+
+__all__ = ["density", "density_log"]
+
+GREY = "#D9D9D9"
+FEWEST = 4.5  # draws in a bin: a line ends where fewer would make it
+
+
+def density(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
+    """Draw densities on a linear axis.
+
+    Args:
+        tables: ``densities.csv``.
+        style: sizes, colours and models.
+    """
+    table = tables["densities.csv"]
+    drawn, panels = _panels(table, style)
+    top = table.loc[table["model"] == "truth", "mean"].max()
+    top = max(top, table.loc[table["latent"] == "fitted", "mean"].max())
+    for axes in panels:
+        axes.set_ylim(0, 1.25 * top)
+    return drawn
+
+
+def density_log(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
+    """Draw densities on a logarithmic axis, far into the tails.
+
+    Args:
+        tables: ``densities_log.csv``.
+        style: sizes, colours and models.
+    """
+    table = tables["densities_log.csv"]
+    drawn, panels = _panels(table, style)
+    truth = table.loc[(table["model"] == "truth") & (table["mean"] > 0), "mean"]
+    for axes in panels:
+        axes.set_yscale("log")
+        axes.set_ylim(0.3 * truth.min(), 4 * truth.max())
+    return drawn
+
+
+def _panels(table: pd.DataFrame, style: Style) -> tuple[Figure, list[Axes]]:
+    models = [m for m in style.models if m in set(table["model"])]
+    rows, columns, wide = style.grid(len(models))
+    truth = table[table["model"] == "truth"]
+    laws = used_laws(list(table["latent"].dropna().unique()))
+    legend = [area_handle(GREY, LAW_LABELS["truth"]), *(law_handle(law, style) for law in laws)]
+    drawn, grid = style.panels(rows, columns, 18.0, wide=wide, legend=legend, left=12.5, gap_y=5.5)
+    shown = []
+    for i, axes in enumerate(grid.flat):
+        if i >= len(models):
+            axes.set_visible(False)
+            continue
+        middle = _middle(truth)
+        axes.fill_between(middle, 1e-300, truth["mean"], color=GREY, linewidth=0)
+        axes.plot(middle, truth["mean"], color=style.colour("truth"), linewidth=0.4)
+        part = table[table["model"] == models[i]]
+        for law in laws:
+            _law(axes, part[part["latent"] == law], law, style)
+        axes.set_xlim(truth["left"].min(), truth["right"].max())
+        panel_title(axes, model_label(models[i]))
+        axes.tick_params(labelbottom=i + columns >= len(models), labelleft=i % columns == 0)
+        if i + columns >= len(models):
+            axes.set_xlabel("x")
+        if i % columns == 0:
+            axes.set_ylabel("density")
+        shown.append(axes)
+    drawn.align_ylabels(shown)
+    return drawn, shown
+
+
+def _law(axes: Axes, part: pd.DataFrame, law: str, style: Style) -> None:
+    if part.empty:
+        return
+    middle = _middle(part)
+    count = part["mean"] * (part["right"] - part["left"]) * part["draws"]
+    mean = part["mean"].where(count > FEWEST)
+    colour = style.colour(law)
+    axes.fill_between(
+        middle,
+        part["minimum"],
+        part["maximum"],
+        where=(part["minimum"] > 0) & (count > FEWEST),
+        color=colour,
+        alpha=0.25,
+        linewidth=0,
+    )
+    axes.plot(middle, mean, color=colour, linestyle=LAW_DASHES.get(law, "-"))
+
+
+def _middle(part: pd.DataFrame) -> pd.Series:
+    return 0.5 * (part["left"] + part["right"])

@@ -1,0 +1,133 @@
+"""Grids of pictures: the same test pictures reconstructed by all models, and generated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from t3vae.figures.style import Style
+from t3vae.figures.titles import LAW_SHORT, model_label
+from t3vae.tables.image_tables import decode
+
+__all__ = ["reconstructions", "samples"]
+
+GAP, BREAK = 0.25, 2.2  # millimetres between pictures, and between blocks
+LARGEST = 11.0  # millimetres
+
+
+def reconstructions(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
+    """Draw test pictures by group, and below them what each model makes of them.
+
+    Args:
+        tables: ``reconstructions.csv``.
+        style: sizes and models.
+    """
+    table = tables["reconstructions.csv"].fillna({"model": ""})
+    blocks = [(None, group, "") for group in _groups(table)]
+    return _grid(table, ["", *style.models], blocks, style)
+
+
+def samples(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
+    """Draw generated pictures by group: from the law of the model, and from the fitted law.
+
+    Args:
+        tables: ``samples.csv``.
+        style: sizes and models.
+    """
+    table = tables["samples.csv"]
+    table = table.assign(own=np.where(table["latent"] == "fitted", "fitted", "own"))
+    present = [own for own in ("own", "fitted") if own in set(table["own"])]
+    names = {"own": "model\u2019s law", "fitted": LAW_SHORT["fitted"]}
+    blocks = [(own, group, names[own]) for own in present for group in _groups(table)]
+    return _grid(table, list(style.models), blocks, style)
+
+
+def _groups(table: pd.DataFrame) -> list[str]:
+    """Return the groups in their order: from many training pictures to few."""
+    known = ["head", "medium", "tail"]
+    found = list(dict.fromkeys(table["group"]))
+    return [g for g in known if g in found] + [g for g in found if g not in known]
+
+
+def _grid(
+    table: pd.DataFrame,
+    models: Sequence[str],
+    blocks: Sequence[tuple[str | None, str, str]],
+    style: Style,
+) -> Figure:
+    """Draw one row a model, one block of columns for each (law, group, name of the law)."""
+    models = [m for m in models if m in set(table["model"])]
+    widest = {
+        (own, group): int(_part(table, own, group)["position"].max()) + 1
+        for own, group, _ in blocks
+        if len(_part(table, own, group))
+    }
+    blocks = [block for block in blocks if block[:2] in widest]
+    unit = style.font_size / 7.5
+    labels = [model_label(m) if m else "test picture" for m in models]
+    left = unit * (2.5 + 1.55 * max(map(len, labels)))
+    across = sum(widest.values())
+    room = style.page_width_mm - left - 2.0 - BREAK * (len(blocks) - 1) - GAP * across
+    size = min(LARGEST, room / across)
+    width = left + 2.0 + across * (size + GAP) + BREAK * (len(blocks) - 1)
+    top = unit * (8.8 if any(name for *_, name in blocks) else 5.0)
+    height = top + len(models) * (size + GAP) + 2.0
+    width = max(width, 60.0)
+    drawn = Figure(figsize=(width / 25.4, height / 25.4))
+    FigureCanvasAgg(drawn)
+    x, above = left, ""
+    for own, group, law in blocks:
+        part = _part(table, own, group)
+        share = widest[own, group] * (size + GAP)
+        text = _short(group, share, unit)
+        drawn.text(x / width, 1 - (top - unit * 1.6) / height, text, fontsize=style.font_size)
+        if law != above:
+            drawn.text(x / width, 1 - unit * 3.4 / height, law, fontsize=style.font_size)
+            above = law
+        for i, model in enumerate(models):
+            y = height - top - (i + 1) * (size + GAP)
+            for record in part[part["model"] == model].to_dict("records"):
+                row = {str(name): value for name, value in record.items()}
+                place = x + int(row["position"]) * (size + GAP)
+                axes = drawn.add_axes((place / width, y / height, size / width, size / height))
+                axes.set_axis_off()
+                axes.imshow(_picture(row), **_look(row))
+        x += share + BREAK
+    for i, label in enumerate(labels):
+        y = height - top - (i + 0.5) * (size + GAP)
+        drawn.text(
+            (left - 1.2) / width,
+            y / height,
+            label,
+            ha="right",
+            va="center",
+            fontsize=style.font_size,
+        )
+    return drawn
+
+
+def _part(table: pd.DataFrame, own: str | None, group: str) -> pd.DataFrame:
+    rows = table[table["group"] == group]
+    return rows if own is None else rows[rows["own"] == own]
+
+
+def _short(title: str, room: float, unit: float) -> str:
+    """Return a title that fits into some millimetres."""
+    title = title.replace("attribute:", "").replace("_", " ")
+    return title[: max(3, int(room / (1.5 * unit)))]
+
+
+def _picture(row: Mapping[str, Any]) -> np.ndarray:
+    shape = [int(row[name]) for name in ("channels", "height", "width")]
+    picture = decode(str(row["pixels"]), shape)
+    return picture[0] if shape[0] == 1 else picture.transpose(1, 2, 0)
+
+
+def _look(row: Mapping[str, Any]) -> dict[str, Any]:
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if int(row["channels"]) == 1 else {}
+    return {"interpolation": "nearest", "aspect": "auto", **grey}

@@ -1,0 +1,1 @@
+"""The mathematics of the objectives, in a stable form; nothing here knows a network."""

@@ -1,0 +1,450 @@
+"""Student-t and Gaussian laws as torch distributions; the last axis is the event.
+
+``scale`` is always standard-deviation-like: the square root of the diagonal of the scale
+matrix. The covariance of a t law is nu / (nu - 2) times its scale matrix. All sampling
+draws from torch's global generators.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from t3vae.errors import ConfigError
+from t3vae.maths.constants import log_t_normalizer
+
+__all__ = [
+    "DiagonalGaussian",
+    "FullMultivariateT",
+    "IndependentT",
+    "MultivariateT",
+    "TMixture",
+    "log_t_normalizer_tensor",
+    "standard_gamma",
+]
+
+
+def log_t_normalizer_tensor(nu: Tensor, d: int) -> Tensor:
+    r"""Return log C_{nu,d} elementwise, differentiable in nu.
+
+    .. math:: \log C_{\nu,d} = \log\Gamma(\tfrac{\nu+d}{2}) - \log\Gamma(\tfrac{\nu}{2})
+              - \tfrac d2 \log(\nu\pi)
+
+    The log-gammas are taken in float64, because their difference cancels; the result has
+    the type of nu.
+
+    Args:
+        nu: degrees of freedom, any shape.
+        d: dimension.
+
+    Example:
+        >>> round(log_t_normalizer_tensor(torch.tensor(1.0), 1).item(), 4)
+        -1.1447
+    """
+    half = nu.double() * 0.5
+    value = torch.lgamma(half + 0.5 * d) - torch.lgamma(half)
+    return (value - (0.5 * d) * torch.log(half * (2 * math.pi))).to(nu.dtype)
+
+
+def standard_gamma(concentration: Tensor | float, shape: torch.Size, like: Tensor) -> Tensor:
+    """Draw Gamma(concentration, 1) variables, bounded away from zero.
+
+    Gradients reach a concentration that requires them (implicit reparameterisation); with a
+    number nothing is recorded.
+
+    Args:
+        concentration: a number, or a tensor that broadcasts to ``shape``.
+        shape: shape of the draw.
+        like: tensor that gives type and device.
+    """
+    if isinstance(concentration, Tensor):
+        draw: Tensor = torch._standard_gamma(concentration.expand(shape))
+        return draw.clamp(min=torch.finfo(draw.dtype).tiny)
+    filled = torch.full(shape, concentration, dtype=like.dtype, device=like.device)
+    draw = torch._standard_gamma(filled)
+    if concentration < 1:
+        draw.clamp_(min=torch.finfo(draw.dtype).tiny)
+    return draw
+
+
+class _LocationScale(Distribution):
+    """A law with location [..., d] and diagonal scale [..., d], [..., 1] or a number."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real_vector
+    has_rsample = True
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, loc: Tensor, scale: Tensor | float, batch: torch.Size) -> None:
+        if not isinstance(loc, Tensor) or loc.dim() < 1:
+            raise ConfigError("loc: must be a tensor of shape [..., d] with at least one axis.")
+        self.loc = loc
+        if not isinstance(scale, Tensor):
+            scale = torch.full((1,), float(scale), dtype=loc.dtype, device=loc.device)
+        elif scale.dim() == 0:
+            scale = scale.reshape(1)
+        self.scale = scale
+        shape = loc.shape if scale.shape == loc.shape else _broadcast(loc.shape, scale.shape)
+        if shape[-1] != loc.shape[-1]:
+            raise ConfigError(
+                f"scale: last axis {scale.shape[-1]} must be 1 or the dimension {loc.shape[-1]}."
+            )
+        leading = shape[:-1]
+        super().__init__(
+            leading if not batch or batch == leading else _broadcast(leading, batch),
+            shape[-1:],
+            validate_args=False,
+        )
+
+    def _sum_log_scale(self) -> Tensor:
+        """Return the log-determinant of the scale, [...]."""
+        log_scale = self.scale.log()
+        if self.scale.shape[-1] == 1:
+            return log_scale.squeeze(-1) * self.event_shape[0]
+        return log_scale.sum(-1)
+
+    def _per_coordinate(self, value: Tensor) -> Tensor:
+        return value.expand(self._extended_shape())
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw without gradients; see :meth:`rsample`."""
+        with torch.no_grad():
+            return self.rsample(sample_shape)
+
+
+class DiagonalGaussian(_LocationScale):
+    """The normal law N(loc, diag(scale^2)).
+
+    Args:
+        loc: mean, [..., d].
+        scale: standard deviation, [..., d], [..., 1] or a number.
+
+    Example:
+        >>> law = DiagonalGaussian(torch.zeros(3, 2), 1.5)
+        >>> law.log_prob(law.rsample()).shape
+        torch.Size([3])
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor | float) -> None:
+        super().__init__(loc, scale, torch.Size())
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean, [..., d]."""
+        return self._per_coordinate(self.loc)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each coordinate, [..., d]."""
+        return self._per_coordinate(self.scale.square())
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw [*sample_shape, ..., d] with gradients to loc and scale."""
+        shape = self._extended_shape(sample_shape)
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        return torch.addcmul(self.loc, self.scale, noise)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density at value [..., d]."""
+        delta = ((value - self.loc) / self.scale).square().sum(-1)
+        constant = 0.5 * self.event_shape[0] * math.log(2 * math.pi)
+        return -0.5 * delta - self._sum_log_scale() - constant
+
+
+class MultivariateT(_LocationScale):
+    r"""The multivariate t law with diagonal scale matrix; one chi-square per sample.
+
+    .. math:: t_d(x\mid\mu,\Sigma,\nu) = C_{\nu,d}|\Sigma|^{-1/2}
+              \big[1+\tfrac1\nu(x-\mu)^\top\Sigma^{-1}(x-\mu)\big]^{-(\nu+d)/2}
+
+    Draws are :math:`\mu + \Sigma^{1/2}\varepsilon\sqrt{\nu/v}` with a normal vector
+    :math:`\varepsilon` and **one** :math:`v\sim\chi^2_\nu` for all coordinates of a sample.
+    When nu is a number the chi-square carries no gradient; when nu is a tensor, gradients
+    reach it by implicit reparameterisation.
+
+    Args:
+        loc: location, [..., d].
+        scale: square root of the scale-matrix diagonal, [..., d], [..., 1] or a number.
+        nu: degrees of freedom, a number or a tensor [...] over the batch.
+
+    Raises:
+        ConfigError: if a number nu is not positive.
+
+    Example:
+        >>> law = MultivariateT(torch.zeros(4, 3), 2.0, nu=5.0)
+        >>> law.rsample().shape, law.log_prob(torch.zeros(3)).shape
+        (torch.Size([4, 3]), torch.Size([4]))
+        >>> round(law.variance[0, 0].item(), 4)
+        6.6667
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor | float, nu: Tensor | float) -> None:
+        self.nu = nu if isinstance(nu, Tensor) else _checked_nu(nu)
+        batch = nu.shape if isinstance(nu, Tensor) else torch.Size()
+        super().__init__(loc, scale, batch)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean, [..., d]; not a number where nu <= 1."""
+        return self._per_coordinate(self.loc * _moment_factor(self.nu, 1))
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each coordinate, nu / (nu - 2) scale^2, [..., d]; infinite at nu <= 2."""
+        return self._per_coordinate(self.scale.square() * _moment_factor(self.nu, 2))
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance matrix, [..., d, d]."""
+        return torch.diag_embed(self.variance)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw [*sample_shape, ..., d] with gradients to loc, scale and a tensor nu."""
+        shape = self._extended_shape(sample_shape)
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        radius_shape = torch.Size((*shape[:-1], 1))
+        if isinstance(self.nu, Tensor):
+            half = (0.5 * self.nu).unsqueeze(-1)
+            noise = noise * (half / standard_gamma(half, radius_shape, self.loc)).sqrt()
+        else:
+            gamma = standard_gamma(0.5 * self.nu, radius_shape, self.loc)
+            noise.mul_(gamma.mul_(2.0 / self.nu).rsqrt_())
+        return torch.addcmul(self.loc, self.scale, noise)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density at value [..., d]."""
+        d = self.event_shape[0]
+        delta = ((value - self.loc) / self.scale).square().sum(-1)
+        return _t_log_prob(delta, self.nu, d) - self._sum_log_scale()
+
+
+class IndependentT(_LocationScale):
+    r"""A product of univariate t laws: one chi-square per coordinate.
+
+    .. math:: \prod_{i=1}^d t_1(x_i\mid\mu_i,\sigma_i^2,\nu_i)
+
+    This is not a multivariate t law: its coordinates are independent.
+
+    Args:
+        loc: location, [..., d].
+        scale: scale of each coordinate, [..., d], [..., 1] or a number.
+        nu: degrees of freedom, a number or a tensor [..., d] or [..., 1].
+
+    Example:
+        >>> law = IndependentT(torch.zeros(2), 1.0, nu=4.0)
+        >>> law.sample((10,)).shape
+        torch.Size([10, 2])
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor | float, nu: Tensor | float) -> None:
+        self.nu = nu if isinstance(nu, Tensor) else _checked_nu(nu)
+        batch = nu.shape[:-1] if isinstance(nu, Tensor) else torch.Size()
+        super().__init__(loc, scale, batch)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean, [..., d]; not a number where nu <= 1."""
+        factor = _moment_factor(self.nu, 1, per_coordinate=True)
+        return self._per_coordinate(self.loc * factor)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each coordinate, [..., d]; infinite where nu <= 2."""
+        factor = _moment_factor(self.nu, 2, per_coordinate=True)
+        return self._per_coordinate(self.scale.square() * factor)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw [*sample_shape, ..., d] with gradients to loc, scale and a tensor nu."""
+        shape = self._extended_shape(sample_shape)
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        if isinstance(self.nu, Tensor):
+            half = 0.5 * self.nu
+            noise = noise * (half / standard_gamma(half, shape, self.loc)).sqrt()
+        else:
+            gamma = standard_gamma(0.5 * self.nu, shape, self.loc)
+            noise.mul_(gamma.mul_(2.0 / self.nu).rsqrt_())
+        return torch.addcmul(self.loc, self.scale, noise)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density at value [..., d]."""
+        delta = ((value - self.loc) / self.scale).square()
+        terms = _t_log_prob(delta, self.nu, 1)
+        return terms.sum(-1) - self._sum_log_scale()
+
+
+class FullMultivariateT(Distribution):
+    """The multivariate t law with a full scale matrix L L^T; one chi-square per sample.
+
+    Args:
+        loc: location, [d].
+        scale_tril: lower Cholesky factor L of the scale matrix, [d, d].
+        nu: degrees of freedom, a number.
+
+    Raises:
+        ConfigError: if the shapes disagree or nu is not positive.
+
+    Example:
+        >>> law = FullMultivariateT(torch.zeros(2), torch.eye(2), nu=3.0)
+        >>> round(law.log_prob(torch.zeros(2)).item(), 4)
+        -1.8379
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, scale_tril: Tensor, nu: float) -> None:
+        d = loc.shape[-1]
+        if loc.dim() != 1 or scale_tril.shape != (d, d):
+            raise ConfigError(
+                f"loc {tuple(loc.shape)} and scale_tril {tuple(scale_tril.shape)}: must have "
+                "shapes [d] and [d, d]."
+            )
+        self.loc, self.scale_tril, self.nu = loc, scale_tril, _checked_nu(nu)
+        super().__init__(torch.Size(), loc.shape, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean, [d]; not a number where nu <= 1."""
+        return self.loc * _moment_factor(self.nu, 1)
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance matrix nu / (nu - 2) L L^T, [d, d]."""
+        return self.scale_tril @ self.scale_tril.T * _moment_factor(self.nu, 2)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each coordinate, [d]."""
+        return self.covariance.diagonal()
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw [*sample_shape, d] with gradients to loc and scale_tril."""
+        shape = self._extended_shape(sample_shape)
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        gamma = standard_gamma(0.5 * self.nu, torch.Size((*shape[:-1], 1)), self.loc)
+        noise.mul_(gamma.mul_(2.0 / self.nu).rsqrt_())
+        return self.loc + noise @ self.scale_tril.T
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density at value [..., d]."""
+        d = self.event_shape[0]
+        difference = (value - self.loc).reshape(-1, d)
+        white = torch.linalg.solve_triangular(self.scale_tril, difference.T, upper=False)
+        delta = white.square().sum(0).reshape(value.shape[:-1])
+        return _t_log_prob(delta, self.nu, d) - self.scale_tril.diagonal().log().sum()
+
+
+class TMixture(Distribution):
+    """A finite mixture of multivariate t laws with diagonal scales.
+
+    Args:
+        weights: mixing weights, [K]; normalised here.
+        loc: locations, [K, d].
+        scale: square roots of the scale-matrix diagonals, [K, d].
+        nu: degrees of freedom, [K].
+
+    Raises:
+        ConfigError: if shapes disagree or a weight, scale or nu is not positive.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> law = TMixture(one, torch.zeros(1, 2), torch.ones(1, 2), 5 * one)
+        >>> law.sample((3,)).shape
+        torch.Size([3, 2])
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real_vector
+    has_rsample = False
+
+    def __init__(self, weights: Tensor, loc: Tensor, scale: Tensor, nu: Tensor) -> None:
+        k, d = loc.shape
+        if weights.shape != (k,) or scale.shape != (k, d) or nu.shape != (k,):
+            raise ConfigError(
+                f"mixture: weights {tuple(weights.shape)}, loc {tuple(loc.shape)}, scale "
+                f"{tuple(scale.shape)}, nu {tuple(nu.shape)} must be [K], [K, d], [K, d], [K]."
+            )
+        if not bool((weights >= 0).all() and weights.sum() > 0):
+            raise ConfigError("mixture weights: must be non-negative with a positive sum.")
+        if not bool((scale > 0).all() and (nu > 0).all()):
+            raise ConfigError("mixture scale and nu: must be positive.")
+        self.weights, self.loc, self.scale, self.nu = weights / weights.sum(), loc, scale, nu
+        self._log_factor = self.weights.log() + log_t_normalizer_tensor(nu, d) - scale.log().sum(-1)
+        super().__init__(torch.Size(), torch.Size((d,)), validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean, [d]; not a number where a component has nu <= 1."""
+        component_mean = self.loc * _moment_factor(self.nu, 1)
+        return (self.weights.unsqueeze(-1) * component_mean).sum(0)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each coordinate, [d]; infinite where a component has nu <= 2."""
+        weights = self.weights.unsqueeze(-1)
+        within = (weights * self.scale.square() * _moment_factor(self.nu, 2)).sum(0)
+        return within + (weights * (self.loc - self.mean).square()).sum(0)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw [*sample_shape, d]: a component, then one chi-square and a normal vector."""
+        shape = self._extended_shape(sample_shape)
+        count = math.prod(shape[:-1])
+        with torch.no_grad():
+            index = torch.multinomial(self.weights, count, replacement=True)
+            noise = torch.randn(count, shape[-1], dtype=self.loc.dtype, device=self.loc.device)
+            half = 0.5 * self.nu[index]
+            gamma = standard_gamma(half, half.shape, self.loc)
+            noise.mul_((half / gamma).sqrt_().unsqueeze(-1)).mul_(self.scale[index])
+            return noise.add_(self.loc[index]).reshape(shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density at value [..., d]."""
+        d = self.event_shape[0]
+        delta = ((value.unsqueeze(-2) - self.loc) / self.scale).square().sum(-1)
+        terms = self._log_factor - 0.5 * (self.nu + d) * torch.log1p(delta / self.nu)
+        return torch.logsumexp(terms, dim=-1)
+
+
+def _broadcast(*shapes: torch.Size) -> torch.Size:
+    try:
+        return torch.broadcast_shapes(*shapes)
+    except RuntimeError as error:
+        listed = ", ".join(str(tuple(shape)) for shape in shapes)
+        raise ConfigError(f"shapes {listed}: must broadcast against each other.") from error
+
+
+def _checked_nu(nu: float) -> float:
+    nu = float(nu)
+    if not (nu > 0 and math.isfinite(nu)):
+        raise ConfigError(
+            f"nu = {nu}: must be positive and finite. For the normal law use DiagonalGaussian."
+        )
+    return nu
+
+
+def _t_log_prob(delta: Tensor, nu: Tensor | float, d: int) -> Tensor:
+    """Log density of the unit-scale t law from the squared Mahalanobis distance."""
+    if isinstance(nu, Tensor):
+        return log_t_normalizer_tensor(nu, d) - 0.5 * (nu + d) * torch.log1p(delta / nu)
+    return log_t_normalizer(nu, d) - (0.5 * (nu + d)) * torch.log1p(delta * (1.0 / nu))
+
+
+def _moment_factor(nu: Tensor | float, order: int, per_coordinate: bool = False) -> Tensor | float:
+    """Return 1 (order 1) or nu / (nu - 2) (order 2), nan or infinite where there is none."""
+    if not isinstance(nu, Tensor):
+        if nu <= 1:
+            return math.nan
+        if order == 1:
+            return 1.0
+        return nu / (nu - 2) if nu > 2 else math.inf
+    factor = torch.ones_like(nu) if order == 1 else nu / (nu - 2)
+    if order == 2:
+        factor = torch.where(nu > 2, factor, torch.inf)
+    factor = torch.where(nu > 1, factor, torch.nan)
+    return factor if per_coordinate else factor.unsqueeze(-1)

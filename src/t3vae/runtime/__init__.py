@@ -1,0 +1,1 @@
+"""Where the package runs: files, folders, seeds, devices, progress, saved states."""

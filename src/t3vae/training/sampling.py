@@ -1,0 +1,191 @@
+"""What is drawn from a trained model: encodings, a fitted latent law, new data.
+
+Pictures go through the networks in blocks whose maps fit in memory, come from decoder means,
+and leave as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from t3vae.errors import DataError
+from t3vae.maths.distributions import TMixture
+from t3vae.maths.mixtures import fit_t_mixture
+from t3vae.models.base import Model
+from t3vae.runtime import seeding
+from t3vae.training.batches import to_float
+
+__all__ = [
+    "draw",
+    "draw_pictures",
+    "encode",
+    "fit_latent",
+    "reconstruct",
+    "set_from_encodings",
+    "to_bytes",
+]
+
+_BLOCK = 8192
+# Pixels in a block of pictures: the largest map of the widest network takes 128 numbers each.
+_PIXELS = 2**19
+# Encodings that the law of a class is fitted to, at least: rare classes are encoded again.
+_CLASS_ENCODINGS = 256
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    """Return pictures in [0, 1] as bytes, rounded.
+
+    Example:
+        >>> to_bytes(torch.tensor([0.0, 0.2, 1.5]))
+        tensor([  0,  51, 255], dtype=torch.uint8)
+    """
+    return x.mul(255.0).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _rows_at_once(model: Model) -> int:
+    if len(model.data_shape) != 3:
+        return _BLOCK
+    return max(1, min(_BLOCK, _PIXELS // (model.data_shape[1] * model.data_shape[2])))
+
+
+def _blocks(model: Model, x: Any, labels: Any = None) -> Iterator[tuple[Tensor, ...]]:
+    """Yield ``x``, with labels for a conditional model, in blocks on the model's device."""
+    device, size = next(model.parameters()).device, _rows_at_once(model)
+    if model.conditional and labels is None:
+        raise DataError(f"{type(model).__name__} is conditional: give the labels of the data.")
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        parts = (x[rows], labels[rows]) if model.conditional else (x[rows],)
+        tensors = [p if isinstance(p, Tensor) else torch.from_numpy(np.array(p)) for p in parts]
+        yield (to_float(tensors[0].to(device)), *(y.to(device) for y in tensors[1:]))
+
+
+@torch.no_grad()
+def encode(model: Model, x: Any, *, seed: int, labels: Any = None) -> Tensor:
+    """Return one draw of q(z | x) for each row: the aggregate posterior, [N, m].
+
+    Args:
+        model: trained model.
+        x: data, [N, *data_shape].
+        seed: root seed.
+        labels: labels [N], for conditional models.
+    """
+    with seeding.torch_stream(seed, "sample/encode"):
+        blocks = _blocks(model, x, labels)
+        return torch.cat([model.encode(*block).sample() for block in blocks])
+
+
+def fit_latent(
+    model: Model, x: Any, *, seed: int = 0, labels: Any = None, **options: Any
+) -> TMixture:
+    """Fit a t mixture to the encodings of ``x`` and set it as the model's law ``fitted``.
+
+    A conditional model gets one t law for each class, with equal weights.
+
+    Args:
+        model: trained model.
+        x: training data, [N, *data_shape].
+        seed: root seed of encodings and fit.
+        labels: labels [N], for conditional models.
+        options: see :func:`t3vae.maths.mixtures.fit_t_mixture`.
+
+    Returns:
+        The law, a mixture of t laws with diagonal scales.
+    """
+    encodings = encode(model, x, seed=seed, labels=labels)
+    if model.conditional:
+        return _fit_classes(model, x, np.asarray(labels), encodings, seed=seed, **options)
+    return set_from_encodings(model, encodings, seed=seed, **options)
+
+
+def set_from_encodings(
+    model: Model, encodings: Tensor, *, seed: int = 0, **options: Any
+) -> TMixture:
+    """Fit the law ``fitted`` to encodings [N, m] that are at hand already."""
+    fit = fit_t_mixture(encodings.cpu().double().numpy(), seed=seed, **options)
+    return _use(model, encodings, [fit.weights, fit.loc, fit.scale, fit.nu])
+
+
+def _use(model: Model, like: Tensor, parts: list[Any]) -> TMixture:
+    law = TMixture(*[torch.as_tensor(np.asarray(part)).to(like) for part in parts])
+    model.set_fitted(law)
+    return law
+
+
+@torch.no_grad()
+def _fit_classes(
+    model: Any, x: Any, labels: np.ndarray, encodings: Tensor, *, seed: int, **options: Any
+) -> TMixture:
+    """Fit one t law to the encodings of each class."""
+    options |= {"max_components": 1}
+    fits = []
+    for label in range(model.classes):
+        rows = np.flatnonzero(labels == label)
+        if not len(rows):
+            raise DataError(f"class {label} has no row to fit its latent law to.")
+        chosen = [encodings[torch.from_numpy(rows).to(encodings.device)]]
+        with seeding.torch_stream(seed, "sample/encode_class", label):
+            missing = _CLASS_ENCODINGS - len(rows)
+            if missing > 0:
+                data = x[rows] if isinstance(x, np.ndarray) else x[torch.from_numpy(rows)]
+                again = _blocks(model, data, labels[rows])
+                more = -(-missing // len(rows))
+                chosen += [
+                    model.encode(*b).sample(torch.Size((more,))).flatten(0, 1) for b in again
+                ]
+        points = torch.cat(chosen).cpu().double().numpy()
+        fits.append(fit_t_mixture(points, seed=seed, **options))
+    parts = [
+        np.concatenate([getattr(fit, name) for fit in fits]) for name in ("loc", "scale", "nu")
+    ]
+    return _use(model, encodings, [np.full(len(fits), 1 / len(fits)), *parts])
+
+
+def _stream(model: Model, latent: str) -> str:
+    same = latent == "alternative" and not model.has_alternative
+    return f"sample/{'prior' if same else latent}"
+
+
+def draw(
+    model: Model, n: int, latent: str, *, seed: int, mean: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return latent points [n, m] of a law and the data drawn from them, [n, *data_shape].
+
+    A model whose alternative law is its prior gives the same draws under both names.
+    """
+    with seeding.torch_stream(seed, _stream(model, latent)):
+        return model.sample_pairs(n, latent, mean=mean)
+
+
+@torch.no_grad()
+def draw_pictures(
+    model: Model, n: int, latent: str, *, seed: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return latent points [n, m], decoder means as bytes, and labels of conditional models."""
+    size = _rows_at_once(model)
+    latents, pictures, labels = [], [], []
+    with seeding.torch_stream(seed, _stream(model, latent)):
+        for start in range(0, n, size):
+            count = min(size, n - start)
+            if model.conditional:
+                y, z, x = model.sample_labelled(count, latent, mean=True)  # type: ignore[operator]
+                labels.append(y)
+            else:
+                z, x = model.sample_pairs(count, latent, mean=True)
+            latents.append(z)
+            pictures.append(to_bytes(x).cpu())
+    return torch.cat(latents), torch.cat(pictures), torch.cat(labels) if labels else None
+
+
+@torch.no_grad()
+def reconstruct(model: Model, x: Any, *, seed: int, labels: Any = None) -> Tensor:
+    """Return the reconstruction of each row, [N, *data_shape]; bytes where ``x`` is."""
+    pictures = str(x.dtype).endswith("uint8")
+    with seeding.torch_stream(seed, "sample/reconstruct"):
+        found = (model.reconstruct(*block) for block in _blocks(model, x, labels))
+        return torch.cat([to_bytes(block).cpu() if pictures else block for block in found])

@@ -1,0 +1,1 @@
+"""Which jobs there are, what each depends on, and which results are stale."""
