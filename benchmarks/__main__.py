@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import frechet, pictures
+from benchmarks import frechet, images
 from benchmarks.reference import Reference
 from benchmarks.timing import compare, process, table
 from t3vae import models
-from t3vae.datasets.synthetic import law
+from t3vae.datasets.synthetic import distribution
 from t3vae.metrics import kernel
 from t3vae.runtime.progress import bar
 from t3vae.runtime.seeding import numpy_generator
 from t3vae.training import loop
 
 ROOT = Path(__file__).resolve().parents[1]
-LAW = {
+DISTRIBUTION = {
     "source": "t_mixture_1d",
     "components": [
         {"weight": 0.6, "mean": -2.0, "scale": 1.0, "nu": 5.0},
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, help="checkout of the authors' repository")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
-        "--only", choices=["numbers", "pictures", "frechet"], help="measure one of the tables"
+        "--only", choices=["numbers", "images", "frechet"], help="measure one of the tables"
     )
     parser.add_argument(
         "--features", type=int, default=10_000, help="rows of features for the Frechet distance"
@@ -47,13 +47,15 @@ def main() -> None:
         print(
             table(frechet.rows(arguments.features, repeats=min(arguments.repeats, 3))), flush=True
         )
-    if arguments.only in (None, "pictures"):
-        found = pictures.rows(checkout=arguments.reference, repeats=min(arguments.repeats, 3))
-        print(pictures.table(found), flush=True)
+    if arguments.only in (None, "images"):
+        found = images.rows(checkout=arguments.reference, repeats=min(arguments.repeats, 3))
+        print(images.table(found), flush=True)
     if arguments.only not in (None, "numbers"):
         return
     data = {
-        split: law(LAW).sample(size, numpy_generator(0, f"benchmark/{split}")).astype(np.float32)
+        split: distribution(DISTRIBUTION)
+        .sample(size, numpy_generator(0, f"benchmark/{split}"))
+        .astype(np.float32)
         for split, size in (("train", 200_000), ("validation", 200_000), ("test", 500_000))
     }
     reference = None
@@ -91,7 +93,7 @@ def main() -> None:
             )
         ],
         lambda: compare(
-            "linear MMD test, 100k points, 999 draws of the null",
+            "linear MMD test, 100k points, 999 samples of the null",
             lambda: kernel.mmd_linear_test(a, b, permutations=999, rng=numpy_generator(0, "bench")),
             (lambda: reference.linear_test(a, b, 999)) if reference else None,
             repeats=min(repeats, 3),

@@ -23,7 +23,7 @@ BATCH, LATENT_DIM, NU, LEARNING_RATE = 128, 64, 10.0, 1e-4
 
 
 class Step:
-    """A training step of this package on random pictures, without the loop around it.
+    """A training step of this package on random images, without the loop around it.
 
     Args:
         side: height and width in pixels.
@@ -101,7 +101,7 @@ def _measure(steps: dict[str, Callable[[], float]], repeats: int) -> dict[str, f
 def rows(
     sides: tuple[int, ...] = (32, 64), *, checkout: Path | None = None, repeats: int = 3
 ) -> list[list[str]]:
-    """Return cells: picture, precision, speed of the reference and of this package, ratio."""
+    """Return cells: image, precision, speed of the reference and of this package, ratio."""
     found = []
     for side in sides:
         steps: dict[str, Callable[[], float]] = {
@@ -120,6 +120,6 @@ def rows(
 
 def table(cells: list[list[str]]) -> str:
     """Return a Markdown table."""
-    head = ["picture", "precision", "reference, images/CPU s", "t3vae, images/CPU s", "ratio"]
+    head = ["image", "precision", "reference, images/CPU s", "t3vae, images/CPU s", "ratio"]
     lines = [head, ["---"] * len(head), *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,4 +1,4 @@
-# Data: arrays of each data set and the manifest that speaks for them; of pictures also the
+# Data: arrays of each data set and the manifest that speaks for them; of images also the
 # classifier whose features judge them.
 
 for dataset in PLAN.parameters.datasets:

@@ -204,7 +204,7 @@ def tiny_configs(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "sample": {
             **shared,
             "latents": LATENTS,
-            "sampling": {"draws": 400, "aggregate": 400, "reconstructions": 50, "fit": fit},
+            "sampling": {"samples": 400, "aggregate": 400, "reconstructions": 50, "fit": fit},
         },
         "evaluate": {
             **shared,

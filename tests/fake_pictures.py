@@ -1,4 +1,4 @@
-"""Small made-up results on pictures in the shape of the contracts, for tables and figures."""
+"""Small made-up results on images in the shape of the contracts, for tables and figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEEDS = [0, 1, 2]
 COUNTS = [200, 100, 50, 25, 12, 10]
 GROUPS = {"head": [0, 1], "medium": [2, 3], "tail": [4, 5]}
 NAMES = ["Bald", "Young", "Mustache", "Wearing_Hat", "Smiling"]
-FEW = "only 40 pictures for 32 features: below twice the number of features"
+FEW = "only 40 images for 32 features: below twice the number of features"
 FIGURES = [
     *("samples", "reconstructions", "metrics", "paired", "per_class", "class_curves", "history")
 ]
@@ -59,13 +59,13 @@ def collect_config(faces: bool = False, models: list[str] | None = None) -> dict
         "metrics": ["reconstruction_error", "frechet_distance_classifier", "class_f1"],
         "control": "vae",
         "controls": {k: v for k, v in controls.items() if k in names},
-        "pictures": True,
+        "images": True,
         "figures": FACES if faces else FIGURES,
     }
 
 
-def pictures(labels: np.ndarray, channels: int, size: int, seed: int) -> np.ndarray:
-    """Return pictures with a bright square whose place says the class."""
+def images(labels: np.ndarray, channels: int, size: int, seed: int) -> np.ndarray:
+    """Return images with a bright square whose place says the class."""
     rng = np.random.default_rng(seed)
     found = rng.integers(0, 50, (len(labels), channels, size, size))
     for i, label in enumerate(labels):
@@ -80,7 +80,7 @@ def write(root: Path, experiment: str, config: dict[str, Any], faces: bool = Fal
     channels, size = (3, 24) if faces else (1, 8)
     labels = np.repeat(np.arange(6), 20)
     rng = np.random.default_rng(0)
-    prepared = {"test": pictures(labels, channels, size, 0)}
+    prepared = {"test": images(labels, channels, size, 0)}
     if faces:
         share = np.array([0.05, 0.8, 0.1, 0.05, 0.5])
         prepared["test_attributes"] = (rng.random((120, 5)) < share).astype(np.uint8)
@@ -128,13 +128,13 @@ def _samples(
     seed = 10 * run[2] + len(run[1])
     rng = np.random.default_rng(seed)
     tensors = {"latent/aggregate": rng.normal(size=(200, 4)).astype(np.float32)}
-    for i, law in enumerate(LATENTS):
-        tensors[f"draws/{law}"] = pictures(rng.permutation(labels), channels, size, seed + i)
-        tensors[f"latent/{law}"] = rng.normal(size=(120, 4)).astype(np.float32)
+    for i, latent in enumerate(LATENTS):
+        tensors[f"samples/{latent}"] = images(rng.permutation(labels), channels, size, seed + i)
+        tensors[f"latent/{latent}"] = rng.normal(size=(120, 4)).astype(np.float32)
     if "t3" not in run[1]:
-        for kind in ("latent", "draws"):
+        for kind in ("latent", "samples"):
             tensors[f"{kind}/alternative"] = tensors[f"{kind}/prior"]
-    tensors["reconstructions"] = pictures(labels, channels, size, seed + 5)
+    tensors["reconstructions"] = images(labels, channels, size, seed + 5)
     files.write_tensors(layout.under(root, layout.samples(*run)), tensors)
 
 
@@ -142,8 +142,8 @@ def _metrics(root: Path, run: tuple[str, str, int], number: int, faces: bool) ->
     rng = np.random.default_rng(100 * run[2] + number)
     found: list[dict[str, Any]] = []
 
-    def add(name: str, law: str | None, group: str, value: float | None, **more: Any) -> None:
-        item = {"name": name, "latent": law, "group": group, "value": value, "n": 100}
+    def add(name: str, latent: str | None, group: str, value: float | None, **more: Any) -> None:
+        item = {"name": name, "latent": latent, "group": group, "value": value, "n": 100}
         found.append({**item, "split": "test", "protocol": "made up", **more})
 
     each = {f"class:{k}": 1 + 0.4 * k for k in range(6)} | {"head": 1.2, "medium": 2.0, "tail": 2.8}
@@ -163,24 +163,29 @@ def _metrics(root: Path, run: tuple[str, str, int], number: int, faces: bool) ->
         if faces and group != "all":
             continue
         repeated = 0.0
-        for law in LATENTS:
-            value = (8 - number + 2 * hard) * {"prior": 1.5, "fitted": 0.8}.get(law, 1.0)
+        for latent in LATENTS:
+            value = (8 - number + 2 * hard) * {"prior": 1.5, "fitted": 0.8}.get(latent, 1.0)
             value *= 1 + 0.04 * rng.normal()
-            if law == "prior":
+            if latent == "prior":
                 repeated = value
-            if law == "alternative" and "t3" not in run[1]:
+            if latent == "alternative" and "t3" not in run[1]:
                 value = repeated
             few = group == "tail" or group.startswith("class:")
-            more = {"flag": FEW, "n": 40} if few and law == "prior" else {}
-            add("frechet_distance_classifier", law, group, value, **more)
+            more = {"flag": FEW, "n": 40} if few and latent == "prior" else {}
+            add("frechet_distance_classifier", latent, group, value, **more)
             if run[1].startswith("c_"):
-                add("class_f1", law, group, min(0.99, 0.9 - 0.05 * hard + 0.01 * rng.normal()))
-    for law in LATENTS:
-        add("coverage", law, "all", 0.6 + 0.02 * number + 0.01 * rng.normal())
-        add("kid", law, "all", 0.01 + 0.001 * number + 0.0005 * rng.normal(), se=0.0004)
-        add("latent_radius", law, "all", 0.9 + 0.02 * rng.normal())
+                add(
+                    "class_f1",
+                    latent,
+                    group,
+                    min(0.99, 0.9 - 0.05 * hard + 0.01 * rng.normal()),
+                )
+    for latent in LATENTS:
+        add("coverage", latent, "all", 0.6 + 0.02 * number + 0.01 * rng.normal())
+        add("kid", latent, "all", 0.01 + 0.001 * number + 0.0005 * rng.normal(), se=0.0004)
+        add("latent_radius", latent, "all", 0.9 + 0.02 * rng.normal())
         if not run[1].startswith("c_") and not faces:
-            add("class_f1", law, "all", None, reason="the model is not conditional")
+            add("class_f1", latent, "all", None, reason="the model is not conditional")
     add("active_units", "alternative", "all", 4.0 - number % 2)
     record: dict[str, Any] = {"provenance": {}, "metrics": found}
     record |= {"experiment": run[0], "model": run[1], "seed": run[2]}

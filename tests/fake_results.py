@@ -1,8 +1,8 @@
 """Small made-up results in the shape of the contracts, for tables, figures and the report.
 
-The numbers are drawn from laws that are known here, so that a test can say what a table
-must hold: ``prior`` draws are the true law stretched by ``STRETCH``, ``fitted`` draws are
-the true law itself.
+The numbers are drawn from distributions that are known here, so that a test can say what a table
+must hold: ``prior`` samples are the true distribution stretched by ``STRETCH``, ``fitted`` samples
+    are the true distribution itself.
 """
 
 from __future__ import annotations
@@ -103,7 +103,11 @@ def figure_config(name: str, models: list[str], **style: Any) -> dict[str, Any]:
 
 
 def write(
-    root: Path, experiment: str, dataset: dict[str, Any], config: dict[str, Any], draws: int = 4000
+    root: Path,
+    experiment: str,
+    dataset: dict[str, Any],
+    config: dict[str, Any],
+    samples: int = 4000,
 ) -> None:
     """Write data, runs, samples and metrics of one experiment below ``root``."""
     rng = np.random.default_rng(0)
@@ -122,7 +126,7 @@ def write(
     for number, model in enumerate(config["models"]):
         for seed in config["seeds"]:
             _run(root, experiment, model, seed, number, rng)
-            _samples(root, experiment, model, seed, dataset, draws, rng)
+            _samples(root, experiment, model, seed, dataset, samples, rng)
             _metrics(root, experiment, model, seed, number, dim, rng)
 
 
@@ -176,23 +180,23 @@ def _samples(
     model: str,
     seed: int,
     dataset: dict[str, Any],
-    draws: int,
+    samples: int,
     rng: np.random.Generator,
 ) -> None:
     stretch = STRETCH.get(model, 1.0 + 0.02 * (sum(map(ord, model)) % 20))
     own = "t3" in model
-    aggregate = _target(UNIVARIATE, draws, rng) * 0.4
+    aggregate = _target(UNIVARIATE, samples, rng) * 0.4
     tensors = {"latent/aggregate": aggregate}
-    for law in LATENTS:
-        factor = {"prior": stretch, "alternative": 1 + (stretch - 1) / 2, "fitted": 1.0}[law]
-        tensors[f"draws/{law}"] = (_target(dataset, draws, rng) * factor).astype(np.float32)
-        if law == "fitted":
-            latent = _target(UNIVARIATE, draws, rng) * 0.4
+    for latent in LATENTS:
+        factor = {"prior": stretch, "alternative": 1 + (stretch - 1) / 2, "fitted": 1.0}[latent]
+        tensors[f"samples/{latent}"] = (_target(dataset, samples, rng) * factor).astype(np.float32)
+        if latent == "fitted":
+            latent = _target(UNIVARIATE, samples, rng) * 0.4
         else:
-            latent = rng.standard_t(5.0 + 4 * (law == "prior"), (draws, 1)) * factor
-        tensors[f"latent/{law}"] = latent.astype(np.float32)
+            latent = rng.standard_t(5.0 + 4 * (latent == "prior"), (samples, 1)) * factor
+        tensors[f"latent/{latent}"] = latent.astype(np.float32)
     if not own:
-        for kind in ("latent", "draws"):
+        for kind in ("latent", "samples"):
             tensors[f"{kind}/alternative"] = tensors[f"{kind}/prior"]
     files.write_tensors(layout.under(root, layout.samples(experiment, model, seed)), tensors)
 
@@ -208,11 +212,11 @@ def _metrics(
 ) -> None:
     found: list[dict[str, Any]] = []
 
-    def add(name: str, law: str | None, group: str, value: float | None, **more: Any) -> None:
+    def add(name: str, latent: str | None, group: str, value: float | None, **more: Any) -> None:
         found.append(
             {
                 "name": name,
-                "latent": law,
+                "latent": latent,
                 "group": group,
                 "value": value,
                 "n": 4000,
@@ -223,29 +227,40 @@ def _metrics(
         )
 
     stretch = STRETCH.get(model, 1.1)
-    for law in LATENTS:
+    for latent in LATENTS:
         off = {
             "prior": abs(np.log(stretch)),
             "alternative": 0.5 * abs(np.log(stretch)),
             "fitted": 0.004,
-        }[law]
+        }[latent]
         off *= 1 + 0.1 * rng.normal()
-        add("ks", law, "all" if dim == 1 else "column=0", 0.002 + 0.2 * off)
+        add("ks", latent, "all" if dim == 1 else "column=0", 0.002 + 0.2 * off)
         add(
             "mmd",
-            law,
+            latent,
             "all",
             0.01 * off**2 + 1e-5 * rng.normal(),
-            p_value=0.01 + 0.3 * (law == "fitted"),
+            p_value=0.01 + 0.3 * (latent == "fitted"),
         )
         for tail in ("left_tail", "right_tail"):
-            if model == "vae" and tail == "left_tail" and law == "prior":
-                add("tail_mass_ratio", law, tail, None, reason="no draw beyond the threshold 6")
+            if model == "vae" and tail == "left_tail" and latent == "prior":
+                add(
+                    "tail_mass_ratio",
+                    latent,
+                    tail,
+                    None,
+                    reason="no draw beyond the threshold 6",
+                )
             else:
-                add("tail_mass_ratio", law, tail, np.exp(5 * off) * (1 + 0.03 * rng.normal()))
+                add(
+                    "tail_mass_ratio",
+                    latent,
+                    tail,
+                    np.exp(5 * off) * (1 + 0.03 * rng.normal()),
+                )
             for k in (63, 40):
-                add("hill", law, f"{tail}:k={k}", 5.0 - 8 * off + 0.2 * rng.normal())
-        add("log_likelihood", law, "all", -2.05 - off + 0.002 * rng.normal(), se=0.01)
+                add("hill", latent, f"{tail}:k={k}", 5.0 - 8 * off + 0.2 * rng.normal())
+        add("log_likelihood", latent, "all", -2.05 - off + 0.002 * rng.normal(), se=0.01)
     for tail in ("left_tail", "right_tail"):
         for k in (63, 40):
             add("hill_reference", None, f"{tail}:k={k}", 4.6)

@@ -65,7 +65,7 @@ def random_images(rng, count, side=32, channels=3):
 
 
 def cifar10_members(rng, per_class=20, test_per_class=10) -> dict[str, bytes]:
-    """Members of an archive like CIFAR-10's, with few pictures."""
+    """Members of an archive like CIFAR-10's, with few images."""
     members, folder = {}, "cifar-10-batches-py"
     sizes = {f"data_batch_{n}": per_class // 5 * 10 for n in range(1, 6)}
     for name, size in {**sizes, "test_batch": test_per_class * 10}.items():
@@ -84,7 +84,7 @@ def cifar10_members(rng, per_class=20, test_per_class=10) -> dict[str, bytes]:
 
 
 def cifar100_members(rng, per_class=5, test_per_class=4) -> dict[str, bytes]:
-    """Members of an archive like CIFAR-100's, with few pictures."""
+    """Members of an archive like CIFAR-100's, with few images."""
     members = {}
     for name, each in (("train", per_class), ("test", test_per_class)):
         labels = rng.permutation(np.repeat(np.arange(100), each)).tolist()
@@ -100,8 +100,8 @@ def cifar100_members(rng, per_class=5, test_per_class=4) -> dict[str, bytes]:
     return members
 
 
-def picture(path: Path, pixels: np.ndarray, **options) -> None:
-    """Write one picture; the ending gives the format."""
+def image(path: Path, pixels: np.ndarray, **options) -> None:
+    """Write one image; the ending gives the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
 
@@ -112,7 +112,7 @@ def image_folder(folder: Path, rng, counts: dict[str, dict[str, int]], side=(12,
         for label, count in classes.items():
             for i in range(count):
                 pixels = rng.integers(0, 256, (*side, 3), dtype=np.uint8)
-                picture(folder / split / label / f"{i:04d}.png", pixels)
+                image(folder / split / label / f"{i:04d}.png", pixels)
 
 
 def celeba(folder: Path, rng, sizes=(8, 3, 4), *, zipped=True):
@@ -121,7 +121,7 @@ def celeba(folder: Path, rng, sizes=(8, 3, 4), *, zipped=True):
     names = [f"{i:06d}.jpg" for i in range(1, total + 1)]
     for name in names:
         pixels = rng.integers(0, 256, (218, 178, 3), dtype=np.uint8)
-        picture(folder / "img_align_celeba" / name, pixels, quality=95)
+        image(folder / "img_align_celeba" / name, pixels, quality=95)
     values = rng.integers(0, 2, (total, 40))
     lines = [str(total), " ".join(ATTRIBUTE_NAMES) + " "]
     for name, row in zip(names, values, strict=True):

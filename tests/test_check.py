@@ -48,7 +48,7 @@ def make(root: Path, job: Job) -> None:
     if job.verb == "train":
         files.write_json(root / job.outputs[1], dict(job.config))
     if job.verb == "sample":
-        files.write_tensors(witness, {"draws/prior": np.zeros(3)}, {"provenance": text})
+        files.write_tensors(witness, {"samples/prior": np.zeros(3)}, {"provenance": text})
     elif job.verb == "figure":
         files.write_bytes(witness, png(text))
     elif job.verb == "report":
@@ -155,7 +155,7 @@ def test_changed_code(tree):
         (layout.metrics(*RUN), "[]"),
         (layout.metrics(*RUN), '{"metrics": []}'),
         (layout.samples(*RUN), "cut"),
-        (layout.figure("constants", "regularizer", "png"), "no picture"),
+        (layout.figure("constants", "regularizer", "png"), "no image"),
         (layout.report(), "<html></html>"),
     ],
 )

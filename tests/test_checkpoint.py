@@ -90,7 +90,7 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_incomplete_fitted_law(saved: Path) -> None:
+def test_incomplete_fitted_distribution(saved: Path) -> None:
     model = t3vae.load(saved)
     with pytest.raises(CheckpointError, match="fitted/loc"):
         checkpoint.set_fitted(model, {"fitted/weights": np.ones(1)})

@@ -1,4 +1,4 @@
-"""The convolutional networks: sizes, equality with plain convolutions, training on pictures."""
+"""The convolutional networks: sizes, equality with plain convolutions, training on images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build(config: dict, side: int = 8, channels: int = 3, m: int = 2, network=No
     )
 
 
-def pictures(rows: int = 24, side: int = 8, channels: int = 3) -> torch.Tensor:
+def images(rows: int = 24, side: int = 8, channels: int = 3) -> torch.Tensor:
     generator = torch.Generator().manual_seed(5)
     shape = (rows, channels, side, side)
     return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
@@ -44,7 +44,7 @@ def pictures(rows: int = 24, side: int = 8, channels: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(8, 8), (28, 28), (32, 32), (64, 64), (128, 128), (9, 20)])
-def test_networks_fit_the_picture(size: tuple[int, int], channels: int) -> None:
+def test_networks_fit_the_image(size: tuple[int, int], channels: int) -> None:
     shape = [channels, *size]
     encoder, decoder = networks.build(
         {"kind": "cnn", "width": 1 / 64}, shape, 5, encoder_width=10, decoder_channels=1
@@ -81,18 +81,18 @@ def test_encoder_and_decoder_counts() -> None:
     assert (count(encoder), count(decoder)) == (26_131_584, 25_757_059)
 
 
-def test_pictures_get_a_cnn_by_default() -> None:
+def test_images_get_a_cnn_by_default() -> None:
     with torch.device("meta"):
         assert t3vae.VAE([3, 32, 32], 64).network["kind"] == "cnn"
     assert t3vae.VAE(4, 2).network["kind"] == "mlp"
 
 
-def test_only_pictures_get_a_cnn() -> None:
-    with pytest.raises(ConfigError, match="needs pictures"):
+def test_only_images_get_a_cnn() -> None:
+    with pytest.raises(ConfigError, match="needs images"):
         networks.build({"kind": "cnn"}, [4], 2, encoder_width=4)
 
 
-def test_location_is_a_picture_and_other_outputs_are_free() -> None:
+def test_location_is_a_image_and_other_outputs_are_free() -> None:
     model = build({"family": "student_t_vae"})
     with torch.no_grad():
         model.decoder.last.bias[3:].fill_(5.0)
@@ -177,7 +177,7 @@ def test_gradients_written_in_place_are_the_same() -> None:
     model = build({"family": "t3vae", "nu": 5.0}, side=32)
     plain = copy.deepcopy(model)
     FlatAdam(model.parameters(), learning_rate=0.01)
-    x = batches.to_float(pictures(side=32))
+    x = batches.to_float(images(side=32))
     torch.manual_seed(0)
     model.loss_and_gradients(x)
     torch.manual_seed(0)
@@ -190,8 +190,8 @@ def test_gradients_written_in_place_are_the_same() -> None:
 # -- batches -----------------------------------------------------------------------------
 
 
-def test_flips_are_fair_and_keep_pictures_whole() -> None:
-    x = pictures(2000, 4, 1)
+def test_flips_are_fair_and_keep_images_whole() -> None:
+    x = images(2000, 4, 1)
     torch.manual_seed(0)
     y = batches.random_flip(x)
     flipped = (y == x.flip(-1)).flatten(1).all(1)
@@ -202,16 +202,16 @@ def test_flips_are_fair_and_keep_pictures_whole() -> None:
 
 def test_bytes_stay_bytes() -> None:
     model = build({"family": "vae"})
-    rows = batches.Rows.of(model, pictures())
+    rows = batches.Rows.of(model, images())
     assert rows.bytes and rows.x.dtype == torch.uint8
     (x,) = rows.inputs()
     assert x.dtype == torch.float32
-    torch.testing.assert_close(x * 255, pictures().float())
+    torch.testing.assert_close(x * 255, images().float())
 
 
 def test_bytes_and_numbers_train_the_same() -> None:
     results = []
-    for x in (pictures(), pictures().float() / 255):
+    for x in (images(), images().float() / 255):
         model = build({"family": "vae"})
         results.append(loop.fit(model, x, epochs=1, batch_size=8).history)
     assert results[0] == results[1]
@@ -221,18 +221,18 @@ def test_flips_change_training_and_come_from_the_seed() -> None:
     histories = []
     for flip in (True, True, False):
         model = build({"family": "vae"})
-        histories.append(loop.fit(model, pictures(), epochs=1, flip=flip).history)
+        histories.append(loop.fit(model, images(), epochs=1, flip=flip).history)
     assert histories[0] == histories[1] != histories[2]
 
 
-def test_a_batch_of_one_picture_can_train() -> None:
+def test_a_batch_of_one_image_can_train() -> None:
     model = build({"family": "vae"})
-    loop.fit(model, pictures(9), pictures(4), epochs=1, batch_size=8)
+    loop.fit(model, images(9), images(4), epochs=1, batch_size=8)
 
 
 def test_reduced_precision_is_close_and_only_of_the_networks() -> None:
     losses, kinds = [], []
-    x = batches.to_float(pictures(side=32))
+    x = batches.to_float(images(side=32))
     for precision in batches.PRECISIONS:
         model = build({"family": "vae"}, side=32)
         model.decoder.register_forward_hook(lambda m, i, o: kinds.append((i[0].dtype, o.dtype)))
@@ -251,7 +251,7 @@ def test_reduced_precision_is_close_and_only_of_the_networks() -> None:
 
 def test_reduced_precision_trains() -> None:
     model = build({"family": "t3vae", "nu": 10.0})
-    result = loop.fit(model, pictures(), epochs=3, batch_size=8, precision="bfloat16")
+    result = loop.fit(model, images(), epochs=3, batch_size=8, precision="bfloat16")
     totals = [row["train_total"] for row in result.history]
     assert totals[-1] < totals[0]
 
@@ -262,7 +262,7 @@ def test_reduced_precision_trains() -> None:
 )
 def test_precision_that_cannot_be_is_refused(precision, network, message) -> None:
     with pytest.raises(ConfigError, match=message):
-        loop.fit(build({"family": "vae"}, network=network), pictures(), precision=precision)
+        loop.fit(build({"family": "vae"}, network=network), images(), precision=precision)
 
 
 # -- training, sampling --------------------------------------------------------------------
@@ -291,8 +291,8 @@ class StopError(Exception):
 def test_interrupted_training_ends_with_the_same_bytes(
     config: dict, precision: str, tmp_path: Path, monkeypatch
 ) -> None:
-    """Weights and the running laws of batch normalisation, from bytes with flips."""
-    x = pictures()
+    """Weights and the running distributions of batch normalisation, from bytes with flips."""
+    x = images()
     arguments = {
         "epochs": 3, "batch_size": 8, "seed": 2, "flip": True, "precision": precision,
         "validation": x[:8], "learning_rate": 0.01,
@@ -329,10 +329,10 @@ def test_interrupted_training_ends_with_the_same_bytes(
         assert torch.equal(a, b), name
 
 
-def test_best_epoch_keeps_its_running_laws() -> None:
+def test_best_epoch_keeps_its_running_distributions() -> None:
     """An epoch of nonsense after the best one must not leave its statistics behind."""
     model = build({"family": "vae"})
-    first = loop.fit(model, pictures(), pictures(8), epochs=1, batch_size=8)
+    first = loop.fit(model, images(), images(8), epochs=1, batch_size=8)
     kept = copy.deepcopy(model.state_dict())
     again = build({"family": "vae"})
     original, epochs = loop._Run._validate, []
@@ -343,7 +343,7 @@ def test_best_epoch_keeps_its_running_laws() -> None:
 
     loop._Run._validate = validate
     try:
-        loop.fit(again, pictures(), pictures(8), epochs=3, batch_size=8)
+        loop.fit(again, images(), images(8), epochs=3, batch_size=8)
     finally:
         loop._Run._validate = original
     assert first.best_epoch == 1 and len(epochs) == 3
@@ -354,11 +354,11 @@ def test_best_epoch_keeps_its_running_laws() -> None:
 @pytest.mark.parametrize("config", FAMILIES, ids=lambda config: config["family"])
 def test_what_is_drawn_is_bytes(config: dict, tmp_path: Path) -> None:
     model = build(config).eval()
-    x = pictures(rows=60)
+    x = images(rows=60)
     given = {"labels": np.arange(60) % 3} if model.conditional else {}
     sampling.fit_latent(model, x.numpy(), max_components=2, iterations=5, **given)
     for latent in ("prior", "alternative", "fitted"):
-        z, drawn, labels = sampling.draw_pictures(model, 7, latent, seed=0)
+        z, drawn, labels = sampling.sample_images(model, 7, latent, seed=0)
         assert z.shape == (7, model.latent_dim)
         assert drawn.shape == (7, 3, 8, 8) and drawn.dtype == torch.uint8
         assert (labels is not None) == model.conditional
@@ -371,7 +371,7 @@ def test_what_is_drawn_is_bytes(config: dict, tmp_path: Path) -> None:
         model.state_dict().items(), again.state_dict().items(), strict=True
     ):
         assert torch.equal(a, b), name
-    assert torch.equal(sampling.draw_pictures(again, 7, "fitted", seed=0)[1], drawn)
+    assert torch.equal(sampling.sample_images(again, 7, "fitted", seed=0)[1], drawn)
 
 
 def test_draws_are_taken_in_blocks(monkeypatch) -> None:
@@ -379,7 +379,7 @@ def test_draws_are_taken_in_blocks(monkeypatch) -> None:
     monkeypatch.setattr(sampling, "_PIXELS", 3 * 64)
     sizes = []
     model.decoder.register_forward_hook(lambda m, i, o: sizes.append(len(o)))
-    z, drawn, labels = sampling.draw_pictures(model, 8, "prior", seed=0)
+    z, drawn, labels = sampling.sample_images(model, 8, "prior", seed=0)
     assert sizes == [3, 3, 2] and len(z) == len(drawn) == len(labels) == 8
 
 
@@ -396,7 +396,7 @@ def test_network_by_import_path(tmp_path: Path, monkeypatch) -> None:
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     model = build({"family": "vae"}, network={"kind": "my_networks:build", "units": 4})
-    loop.fit(model, pictures(), epochs=1)
+    loop.fit(model, images(), epochs=1)
     t3vae.save(model, tmp_path / "model.safetensors")
     assert t3vae.load(tmp_path / "model.safetensors").network["units"] == 4
     for kind in ("my_networks:absent", "no_such_module:build"):

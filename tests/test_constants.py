@@ -48,7 +48,7 @@ def test_log_normalizer_is_the_peak_of_scipys_density():
     assert log_t_normalizer(4.5, 3) == pytest.approx(expected, rel=1e-12)
 
 
-def test_log_normalizer_tends_to_the_normal_law():
+def test_log_normalizer_tends_to_the_normal_distribution():
     assert log_t_normalizer(math.inf, 3) == -1.5 * math.log(2 * math.pi)
     assert log_t_normalizer(1e12, 3) == pytest.approx(log_t_normalizer(math.inf, 3), abs=1e-11)
 
@@ -68,7 +68,7 @@ def test_constants_are_consistent(nu, n, m, sigma):
     assert c.kappa == pytest.approx(-c.gamma / (1 + c.gamma), rel=1e-9)
     assert c.order == pytest.approx(2 / c.kappa, rel=1e-12)
     # tau is the scale at which the coefficient of |z|^2 is that of the gamma-loss:
-    # C2* / (nu' tau^2) = C2 / nu, with C2* the constant of the t law of nu' = nu + n.
+    # C2* / (nu' tau^2) = C2 / nu, with C2* the constant of the t distribution of nu' = nu + n.
     prime = nu + n
     log_c2_star = c.kappa * (
         math.log1p(m / (prime - 2)) + m * math.log(c.tau) - log_t_normalizer(prime, m)

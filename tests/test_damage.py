@@ -37,7 +37,7 @@ EDITS = st.lists(
 FLIPS = st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=2)
 JSON = '{"arrays": {"train.npy": {"sha256": "abcd"}}, "tail_index": [5.0, null], "name": "é"}'
 TENSORS = {
-    "draws/prior": np.arange(24, dtype=np.float32).reshape(8, 3),
+    "samples/prior": np.arange(24, dtype=np.float32).reshape(8, 3),
     "labels": np.arange(5, dtype=np.int64),
     "empty": np.zeros((0, 2), np.float32),
 }
@@ -326,7 +326,7 @@ def test_configurations_of_another_version(data, verb, new) -> None:
     if new == "gone":
         assume(isinstance(inner, dict))
         free = ("models", "experiments", "families", "palette", "extractors")
-        optional = ("pictures", "controls", "extractors")
+        optional = ("images", "controls", "extractors")
         assume(key not in optional and not (parents and parents[-1] in free))
         del inner[key]
     elif new == "odd":

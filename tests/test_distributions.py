@@ -42,29 +42,29 @@ def test_multivariate_density_is_scipys(nu):
     diagonal = MultivariateT(tensor(LOC), tensor(SCALE), nu)
     full = FullMultivariateT(tensor(LOC), torch.diag(tensor(SCALE)), nu)
     batched = MultivariateT(tensor(LOC), tensor(SCALE), torch.full((3,), nu, dtype=torch.float64))
-    for law in (diagonal, full, batched):
-        assert law.log_prob(tensor(POINTS)).tolist() == pytest.approx(expected, rel=1e-9)
+    for distribution in (diagonal, full, batched):
+        assert distribution.log_prob(tensor(POINTS)).tolist() == pytest.approx(expected, rel=1e-9)
 
 
 def test_full_density_is_scipys():
     factor = np.array([[0.9, 0, 0], [0.4, 1.1, 0], [-0.3, 0.2, 0.5]])
     expected = stats.multivariate_t.logpdf(POINTS, LOC, factor @ factor.T, df=4.0)
-    law = FullMultivariateT(tensor(LOC), torch.from_numpy(factor), 4.0)
-    assert law.log_prob(tensor(POINTS)).tolist() == pytest.approx(expected, rel=1e-10)
+    distribution = FullMultivariateT(tensor(LOC), torch.from_numpy(factor), 4.0)
+    assert distribution.log_prob(tensor(POINTS)).tolist() == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize("nu", [1.5, 6.0])
 def test_independent_density_is_scipys(nu):
     expected = stats.t.logpdf(POINTS, nu, LOC, SCALE).sum(-1)
     for degrees in (nu, tensor([nu, nu, nu])):
-        law = IndependentT(tensor(LOC), tensor(SCALE), degrees)
-        assert law.log_prob(tensor(POINTS)).tolist() == pytest.approx(expected, rel=1e-10)
+        distribution = IndependentT(tensor(LOC), tensor(SCALE), degrees)
+        assert distribution.log_prob(tensor(POINTS)).tolist() == pytest.approx(expected, rel=1e-10)
 
 
 def test_gaussian_density_is_scipys():
     expected = stats.norm.logpdf(POINTS, LOC, SCALE).sum(-1)
-    law = DiagonalGaussian(tensor(LOC), tensor(SCALE))
-    assert law.log_prob(tensor(POINTS)).tolist() == pytest.approx(expected, rel=1e-12)
+    distribution = DiagonalGaussian(tensor(LOC), tensor(SCALE))
+    assert distribution.log_prob(tensor(POINTS)).tolist() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", [MultivariateT, IndependentT])
@@ -86,13 +86,13 @@ def test_scalar_and_column_scales_mean_the_same(kind):
 
 def test_batch_shapes_follow_broadcasting():
     loc, scale = torch.zeros(5, 4, 3), torch.ones(4, 1)
-    law = MultivariateT(loc, scale, torch.full((4,), 5.0))
-    assert law.batch_shape == (5, 4)
-    assert law.event_shape == (3,)
-    assert law.rsample((2,)).shape == (2, 5, 4, 3)
-    assert law.log_prob(torch.zeros(3)).shape == (5, 4)
-    assert law.mean.shape == law.variance.shape == (5, 4, 3)
-    assert law.covariance.shape == (5, 4, 3, 3)
+    distribution = MultivariateT(loc, scale, torch.full((4,), 5.0))
+    assert distribution.batch_shape == (5, 4)
+    assert distribution.event_shape == (3,)
+    assert distribution.rsample((2,)).shape == (2, 5, 4, 3)
+    assert distribution.log_prob(torch.zeros(3)).shape == (5, 4)
+    assert distribution.mean.shape == distribution.variance.shape == (5, 4, 3)
+    assert distribution.covariance.shape == (5, 4, 3, 3)
     wide = MultivariateT(torch.zeros(3), torch.ones(6, 1), 5.0)
     assert wide.sample().shape == (6, 3)
 
@@ -106,39 +106,43 @@ def test_densities_integrate_to_one():
         tensor([[1.0], [0.3]]),
         tensor([5.0, 1.5]),
     )
-    for law in (MultivariateT(tensor([0.3]), 1.2, 2.2), mixture):
-        assert (law.log_prob(grid).exp() * weight).sum().item() == pytest.approx(1, abs=1e-8)
+    for distribution in (MultivariateT(tensor([0.3]), 1.2, 2.2), mixture):
+        assert (distribution.log_prob(grid).exp() * weight).sum().item() == pytest.approx(
+            1, abs=1e-8
+        )
 
 
 def test_encoder_draws_have_the_stated_covariance():
     """t(mu, Sigma / (1 + n/nu), nu + n) has covariance nu / (nu + n - 2) Sigma."""
     nu, n = 5.0, 2
     logvar = tensor([0.4, -0.8])
-    law = MultivariateT(tensor([1.0, -1.0]), (0.5 * logvar).exp() / math.sqrt(1 + n / nu), nu + n)
+    distribution = MultivariateT(
+        tensor([1.0, -1.0]), (0.5 * logvar).exp() / math.sqrt(1 + n / nu), nu + n
+    )
     expected = nu / (nu + n - 2) * logvar.exp()
-    assert torch.allclose(law.variance, expected, rtol=1e-12)
-    draws = law.sample((400_000,))
-    assert torch.allclose(draws.mean(0), law.mean, atol=0.01)
-    covariance = torch.cov(draws.T)
+    assert torch.allclose(distribution.variance, expected, rtol=1e-12)
+    samples = distribution.sample((400_000,))
+    assert torch.allclose(samples.mean(0), distribution.mean, atol=0.01)
+    covariance = torch.cov(samples.T)
     assert torch.allclose(covariance, torch.diag(expected), rtol=0.03, atol=0.02)
 
 
 @pytest.mark.parametrize("as_tensor", [False, True])
-def test_draws_follow_the_law(as_tensor):
+def test_draws_follow_the_distribution(as_tensor):
     nu = 3.0
     degrees = tensor(nu) if as_tensor else nu
-    draws = MultivariateT(tensor([0.5, 1.0]), tensor([2.0, 0.5]), degrees).sample((50_000,))
+    samples = MultivariateT(tensor([0.5, 1.0]), tensor([2.0, 0.5]), degrees).sample((50_000,))
     for column, loc, scale in ((0, 0.5, 2.0), (1, 1.0, 0.5)):
-        assert stats.kstest(draws[:, column].numpy(), stats.t(nu, loc, scale).cdf).pvalue > 1e-3
+        assert stats.kstest(samples[:, column].numpy(), stats.t(nu, loc, scale).cdf).pvalue > 1e-3
     # |z|^2 / d of a unit t vector is F(d, nu): this fails if each coordinate has its own chi2
-    radius = (((draws - tensor([0.5, 1.0])) / tensor([2.0, 0.5])) ** 2).mean(-1)
+    radius = (((samples - tensor([0.5, 1.0])) / tensor([2.0, 0.5])) ** 2).mean(-1)
     assert stats.kstest(radius.numpy(), stats.f(2, nu).cdf).pvalue > 1e-3
 
 
-def test_full_draws_follow_the_law():
+def test_full_draws_follow_the_distribution():
     factor = tensor([[0.9, 0.0], [0.4, 1.1]])
-    draws = FullMultivariateT(tensor([1.0, 2.0]), factor, 4.0).sample((50_000,))
-    white = torch.linalg.solve_triangular(factor, (draws - tensor([1.0, 2.0])).T, upper=False)
+    samples = FullMultivariateT(tensor([1.0, 2.0]), factor, 4.0).sample((50_000,))
+    white = torch.linalg.solve_triangular(factor, (samples - tensor([1.0, 2.0])).T, upper=False)
     radius = white.square().mean(0)
     assert stats.kstest(radius.numpy(), stats.f(2, 4.0).cdf).pvalue > 1e-3
     angle = torch.atan2(white[1], white[0]).numpy()
@@ -146,9 +150,9 @@ def test_full_draws_follow_the_law():
 
 
 def test_one_chi_square_per_sample_or_per_coordinate():
-    def rank_correlation(law):
-        draws = law.sample((20_000,)).abs()
-        return stats.spearmanr(draws[:, 0], draws[:, 1]).statistic
+    def rank_correlation(distribution):
+        samples = distribution.sample((20_000,)).abs()
+        return stats.spearmanr(samples[:, 0], samples[:, 1]).statistic
 
     shared = rank_correlation(MultivariateT(torch.zeros(2), 1.0, 2.5))
     separate = rank_correlation(IndependentT(torch.zeros(2), 1.0, 2.5))
@@ -157,23 +161,23 @@ def test_one_chi_square_per_sample_or_per_coordinate():
 
 
 @pytest.mark.parametrize("as_tensor", [False, True])
-def test_independent_draws_follow_the_law(as_tensor):
+def test_independent_draws_follow_the_distribution(as_tensor):
     degrees = tensor([3.0, 3.0]) if as_tensor else 3.0
-    draws = IndependentT(tensor([0.5, 1.0]), 2.0, degrees).sample((50_000,))
-    assert stats.kstest(draws[:, 1].numpy(), stats.t(3.0, 1.0, 2.0).cdf).pvalue > 1e-3
+    samples = IndependentT(tensor([0.5, 1.0]), 2.0, degrees).sample((50_000,))
+    assert stats.kstest(samples[:, 1].numpy(), stats.t(3.0, 1.0, 2.0).cdf).pvalue > 1e-3
 
 
-def test_gaussian_draws_follow_the_law():
-    draws = DiagonalGaussian(tensor([0.5, 1.0]), tensor([2.0, 0.1])).sample((50_000,))
-    assert stats.kstest(draws[:, 1].numpy(), stats.norm(1.0, 0.1).cdf).pvalue > 1e-3
+def test_gaussian_draws_follow_the_distribution():
+    samples = DiagonalGaussian(tensor([0.5, 1.0]), tensor([2.0, 0.1])).sample((50_000,))
+    assert stats.kstest(samples[:, 1].numpy(), stats.norm(1.0, 0.1).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("kind", [MultivariateT, IndependentT])
 def test_gradient_reaches_nu(kind):
     """d/dnu E log z^2 = 1/nu - psi'(nu/2) / 2 in one dimension."""
     nu = torch.full((1,), 4.0, dtype=torch.float64, requires_grad=True)
-    law = kind(torch.zeros(400_000, 1, dtype=torch.float64), 1.0, nu)
-    (gradient,) = torch.autograd.grad(law.rsample().square().log().mean(), nu)
+    distribution = kind(torch.zeros(400_000, 1, dtype=torch.float64), 1.0, nu)
+    (gradient,) = torch.autograd.grad(distribution.rsample().square().log().mean(), nu)
     expected = 1 / 4.0 - 0.5 * float(polygamma(1, 2.0))
     assert gradient.item() == pytest.approx(expected, rel=0.03)
 
@@ -181,12 +185,12 @@ def test_gradient_reaches_nu(kind):
 def test_gradients_reach_location_and_scale():
     loc = torch.zeros(8, 2, requires_grad=True)
     scale = torch.ones(8, 2, requires_grad=True)
-    for law in (MultivariateT(loc, scale, 5.0), DiagonalGaussian(loc, scale)):
-        draw = law.rsample()
+    for distribution in (MultivariateT(loc, scale, 5.0), DiagonalGaussian(loc, scale)):
+        draw = distribution.rsample()
         by_loc, by_scale = torch.autograd.grad(draw.sum(), (loc, scale))
         assert torch.equal(by_loc, torch.ones(8, 2))
         assert torch.allclose(by_scale, draw.detach())
-        assert not law.sample().requires_grad
+        assert not distribution.sample().requires_grad
 
 
 def test_log_density_gradients():
@@ -211,42 +215,42 @@ def test_normalizer_of_tensors():
 def test_mixture_density_is_a_sum_of_scipys():
     weights, nu = np.array([1.0, 3.0]), np.array([4.0, 30.0])
     loc, scale = np.array([[0.0, 1.0], [2.0, -1.0]]), np.array([[1.0, 0.5], [2.0, 0.3]])
-    law = TMixture(*(torch.from_numpy(a) for a in (weights, loc, scale, nu)))
+    distribution = TMixture(*(torch.from_numpy(a) for a in (weights, loc, scale, nu)))
     points = np.random.default_rng(0).normal(size=(6, 2))
     density = sum(
         w / 4 * stats.multivariate_t.pdf(points, m, np.diag(s**2), df=f)
         for w, m, s, f in zip(weights, loc, scale, nu, strict=True)
     )
-    actual = law.log_prob(torch.from_numpy(points).reshape(2, 3, 2)).reshape(-1)
+    actual = distribution.log_prob(torch.from_numpy(points).reshape(2, 3, 2)).reshape(-1)
     assert actual.tolist() == pytest.approx(np.log(density), rel=1e-9)
 
 
-def test_mixture_draws_follow_the_law_and_its_moments():
-    law = TMixture(
+def test_mixture_draws_follow_the_distribution_and_its_moments():
+    distribution = TMixture(
         tensor([0.6, 0.4]),
         tensor([[-2.0], [2.0]]),
         tensor([[1.0], [0.5]]),
         tensor([5.0, 8.0]),
     )
-    draws = law.sample((1000, 100))
-    assert draws.shape == (1000, 100, 1)
-    flat = draws.reshape(-1).numpy()
+    samples = distribution.sample((1000, 100))
+    assert samples.shape == (1000, 100, 1)
+    flat = samples.reshape(-1).numpy()
 
     def cdf(x):
         return 0.6 * stats.t.cdf(x, 5, -2, 1) + 0.4 * stats.t.cdf(x, 8, 2, 0.5)
 
     assert stats.kstest(flat, cdf).pvalue > 1e-3
-    assert law.mean.item() == pytest.approx(-0.4)
-    assert law.variance.item() == pytest.approx(flat.var(), rel=0.03)
+    assert distribution.mean.item() == pytest.approx(-0.4)
+    assert distribution.variance.item() == pytest.approx(flat.var(), rel=0.03)
 
 
 def test_draws_come_from_the_global_generator():
-    law = MultivariateT(torch.zeros(4, 2), 1.0, 3.0)
+    distribution = MultivariateT(torch.zeros(4, 2), 1.0, 3.0)
     torch.manual_seed(1)
-    first = law.sample()
+    first = distribution.sample()
     torch.manual_seed(1)
-    assert torch.equal(first, law.sample())
-    assert not torch.equal(first, law.sample())
+    assert torch.equal(first, distribution.sample())
+    assert not torch.equal(first, distribution.sample())
 
 
 @pytest.mark.parametrize("concentration", [1e-4, torch.tensor(1e-4)])
@@ -258,10 +262,10 @@ def test_gamma_draws_never_reach_zero(concentration):
 def test_moments_that_do_not_exist():
     assert MultivariateT(torch.zeros(1, 2), 1.0, 2.0).variance.isinf().all()
     assert MultivariateT(torch.zeros(1, 2), 1.0, 1.0).mean.isnan().all()
-    law = IndependentT(torch.zeros(3), 1.0, torch.tensor([0.5, 1.5, 4.0]))
-    assert law.mean.isnan().tolist() == [True, False, False]
-    assert law.variance.tolist()[1:] == [math.inf, 2.0]
-    assert law.variance[0].isnan()
+    distribution = IndependentT(torch.zeros(3), 1.0, torch.tensor([0.5, 1.5, 4.0]))
+    assert distribution.mean.isnan().tolist() == [True, False, False]
+    assert distribution.variance.tolist()[1:] == [math.inf, 2.0]
+    assert distribution.variance[0].isnan()
 
 
 @pytest.mark.parametrize("nu", [0.0, -1.0, math.nan, math.inf])

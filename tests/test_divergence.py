@@ -119,7 +119,7 @@ def test_divergence_tends_to_kullback_leibler():
     assert errors[1] < 1e-6 < errors[0] < 1e-2
 
 
-def test_divergence_vanishes_only_for_equal_laws():
+def test_divergence_vanishes_only_for_equal_distributions():
     mu, scale = random(0, 2), torch.diag(tensor([0.5, 2.0]))
     assert gamma_divergence_t(mu, scale, mu, scale, 5.0).item() == 0
     assert gamma_divergence_t(mu, scale, mu, 1.01 * scale, 5.0).item() > 0

@@ -41,7 +41,7 @@ SAMPLE = {
     "dataset": "toy",
     "latents": LATENTS,
     "sampling": {
-        "draws": 5000,
+        "samples": 5000,
         "aggregate": 3000,
         "reconstructions": 200,
         "fit": {
@@ -65,7 +65,7 @@ EVALUATE = {
     "evaluation": {
         "threshold": 6.0,
         "confidence": 0.95,
-        "mmd_linear": {"points": 2000, "permutations": 99, "null_law": "sign_flip"},
+        "mmd_linear": {"points": 2000, "permutations": 99, "null_distribution": "sign_flip"},
         "mmd": {"points": 200, "permutations": 49, "bandwidth_points": 100},
         "ks": {},
         "anderson_darling": {},
@@ -132,15 +132,15 @@ def test_values_are_those_of_the_samples(root, record):
     )
     truth = {"left_tail": 0.00319560598, "right_tail": 0.00221255509}
     for latent in LATENTS:
-        draws = samples[f"draws/{latent}"][:, 0]
-        share = {"left_tail": np.mean(draws < -6), "right_tail": np.mean(draws > 6)}
+        samples = samples[f"samples/{latent}"][:, 0]
+        share = {"left_tail": np.mean(samples < -6), "right_tail": np.mean(samples > 6)}
         for group, expected in truth.items():
             value = find(record, "tail_mass_ratio", latent, group)["value"]
             assert value == pytest.approx(share[group] / expected, rel=1e-6)
 
 
 def test_likelihood_agrees_with_quadrature_over_the_latent(root, record):
-    """Importance sampling against p(x) = int p(x | z) p(z) dz on a grid, for each law."""
+    """Importance sampling against p(x) = int p(x | z) p(z) dz on a grid, for each distribution."""
     net = checkpoint.load_run(layout.under(root, layout.run_dir(*RUN)))
     checkpoint.set_fitted(net, files.read_tensors(layout.under(root, layout.samples(*RUN))))
     test = files.read_npy(layout.under(root, layout.prepared("toy", "test.npy")))
@@ -153,8 +153,8 @@ def test_likelihood_agrees_with_quadrature_over_the_latent(root, record):
         decoded = net.decode(z)
         cond = torch.stack([decoded.log_prob(point.expand(len(z), 1)) for point in x])
         for latent in LATENTS:
-            law = net.latent_law(latent)
-            log_p = torch.logsumexp(cond + law.log_prob(z) + torch.log(weights), dim=1)
+            distribution = net.latent_distribution(latent)
+            log_p = torch.logsumexp(cond + distribution.log_prob(z) + torch.log(weights), dim=1)
             values[latent] = log_p.mean().item()
     for latent, value in values.items():
         entry = find(record, "log_likelihood", latent)
@@ -162,7 +162,7 @@ def test_likelihood_agrees_with_quadrature_over_the_latent(root, record):
         # 150 points against 1500: the spread over points, and the bound of 200 samples
         slack = 4 * entry["se"] * math.sqrt(1.1) + 0.02
         assert entry["value"] == pytest.approx(value, abs=slack)
-    # the same points under each law, so that their differences are much sharper
+    # the same points under each distribution, so that their differences are much sharper
     gap = values["fitted"] - values["prior"]
     ours = [find(record, "log_likelihood", latent)["value"] for latent in ("fitted", "prior")]
     assert ours[0] - ours[1] == pytest.approx(gap, abs=0.15)
@@ -197,11 +197,11 @@ def test_evaluation_again_gives_the_same_bytes(root, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_law_that_equals_another_is_computed_once(root, tmp_path):
+def test_a_distribution_that_equals_another_is_computed_once(root, tmp_path):
     other = copy_of(root, tmp_path)
     path = layout.under(other, layout.samples(*RUN))
     samples = files.read_tensors(path)
-    samples["draws/alternative"] = samples["draws/prior"]
+    samples["samples/alternative"] = samples["samples/prior"]
     files.write_tensors(path, samples)
     config = {**EVALUATE, "metrics": ["mmd", "tail_mass_ratio"]}
     evaluate.run(other, config, *RUN, "cpu")
@@ -217,7 +217,7 @@ def test_draws_without_tails_are_results_with_reasons(root, tmp_path):
     other = copy_of(root, tmp_path)
     path = layout.under(other, layout.samples(*RUN))
     samples = files.read_tensors(path)
-    samples["draws/prior"] = np.clip(samples["draws/prior"], -1, 1)
+    samples["samples/prior"] = np.clip(samples["samples/prior"], -1, 1)
     files.write_tensors(path, samples)
     evaluate.run(other, {**EVALUATE, "metrics": EVALUATE["metrics"][:9]}, *RUN, "cpu")
     record = files.read_json(layout.under(other, layout.metrics(*RUN)))
@@ -232,9 +232,9 @@ def test_missing_inputs_are_named(root, tmp_path):
     other = copy_of(root, tmp_path)
     path = layout.under(other, layout.samples(*RUN))
     samples = files.read_tensors(path)
-    del samples["draws/fitted"]
+    del samples["samples/fitted"]
     files.write_tensors(path, samples)
-    with pytest.raises(DataError, match=r"draws/fitted.*t3vae sample"):
+    with pytest.raises(DataError, match=r"samples/fitted.*t3vae sample"):
         evaluate.run(other, EVALUATE, *RUN, "cpu")
     path.unlink()
     with pytest.raises(DataError, match="seed0"):

@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_written(verb: str, finished: Path) -> None:
 def test_out_of_memory(root: Path) -> None:
     before = without(root, "sample")
     config = json.loads(json.dumps(CONFIGS["sample"]))
-    config["sampling"]["draws"] = 100_000_000
+    config["sampling"]["samples"] = 100_000_000
     done = children.t3vae(root, *children.arguments("sample", config), memory=100_000_000)
     refused(done, "out of memory", "larger machine")
     assert tree(root) == before

@@ -64,8 +64,8 @@ def mixture(seed: int, d: int) -> np.ndarray:
 
 
 def normal(seed: int, n: int, d: int = D, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
-    draws = np.random.default_rng(seed).normal(size=(n, d))
-    return shift + scale * draws @ mixture(99, d)
+    samples = np.random.default_rng(seed).normal(size=(n, d))
+    return shift + scale * samples @ mixture(99, d)
 
 
 def constant(points: np.ndarray, value: float) -> np.ndarray:
@@ -157,7 +157,7 @@ def test_few_rows_of_2048_features(n):
 @pytest.mark.parametrize("name", ["fid", "frechet_distance_classifier"])
 @pytest.mark.parametrize("count", [10, D, D + 1, 80])
 def test_entries_of_both_names_agree_with_torch_fidelity(name, count):
-    """Whichever way is taken inside: few pictures, as many as features, more."""
+    """Whichever way is taken inside: few images, as many as features, more."""
     groups = {"tail": np.arange(count)}
     reference = Features(normal(0, 80), "made up", groups=groups)
     sample = Features(normal(1, 90, shift=0.3), "made up", groups=groups)
@@ -170,7 +170,7 @@ def test_entries_of_both_names_agree_with_torch_fidelity(name, count):
 
 
 def test_kid_agrees_with_torch_fidelity():
-    """One subset that is the whole set, since the draws of subsets differ."""
+    """One subset that is the whole set, since the samples of subsets differ."""
     a, b = normal(0, 70), normal(1, 70, shift=0.3)
     found = kid_features_to_metric(
         torch.from_numpy(a),

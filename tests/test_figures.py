@@ -24,7 +24,7 @@ from t3vae.figures import REGISTRY, caption
 from t3vae.figures.axes import thin_ticks
 from t3vae.figures.history import history, limits
 from t3vae.figures.style import OKABE_ITO, Style
-from t3vae.figures.titles import LAWS, model_label
+from t3vae.figures.titles import LATENTS, model_label
 from t3vae.provenance.figure_metadata import read_provenance
 from t3vae.runtime import layout
 from t3vae.stages import collect, figure
@@ -49,10 +49,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fake.write(folder, name, dataset, config)
         collect.run(folder, config, name)
     many = fake.collect_config(fake.UNIVARIATE, MANY) | {"seeds": [0, 1]}
-    fake.write(folder, "many", fake.UNIVARIATE, many, draws=2000)
+    fake.write(folder, "many", fake.UNIVARIATE, many, samples=2000)
     collect.run(folder, many, "many")
     both = fake.collect_config(fake.BIVARIATE, MANY) | {"seeds": [0], "figures": ["heatmaps"]}
-    fake.write(folder, "many_bivariate", fake.BIVARIATE, both, draws=2000)
+    fake.write(folder, "many_bivariate", fake.BIVARIATE, both, samples=2000)
     collect.run(folder, both, "many_bivariate")
     fake.constants(folder)
     job = {"dataset": "constants", "models": [], "figures": fake.FIGURES_THEORY}
@@ -196,7 +196,7 @@ def test_larger_text_still_fits(root: Path) -> None:
         check_inside(drawn, texts(drawn))
 
 
-def test_a_colour_of_the_palette_changes_the_picture(root: Path) -> None:
+def test_a_colour_of_the_palette_changes_the_image(root: Path) -> None:
     config = config_of("univariate", "survival")
     figure.run(root, config, "univariate", "survival")
     first = output(root, "univariate", "survival")["png"]
@@ -206,10 +206,10 @@ def test_a_colour_of_the_palette_changes_the_picture(root: Path) -> None:
 
 def test_colours_differ_also_for_the_colour_blind() -> None:
     style = Style(models=tuple(MODELS))
-    for names in ([*LAWS, "truth"], MODELS):
+    for names in ([*LATENTS, "truth"], MODELS):
         for a, b in combinations(names, 2):
             assert _distance(style.colour(a), style.colour(b)) > 0.1, (a, b)
-    assert all(style.colour(law) in OKABE_ITO.values() for law in LAWS)
+    assert all(style.colour(latent) in OKABE_ITO.values() for latent in LATENTS)
 
 
 def _distance(a: str, b: str) -> float:
@@ -240,7 +240,7 @@ def test_unknown_figures_and_missing_tables_are_said(root: Path, tmp_path: Path)
         figure.run(tmp_path, config_of("univariate", "density"), "univariate", "density")
 
 
-def test_provenance_of_a_foreign_picture_is_refused(tmp_path: Path) -> None:
+def test_provenance_of_a_foreign_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 30)
     with pytest.raises(DataError, match="no provenance"):
         read_provenance(tmp_path / "a.png")

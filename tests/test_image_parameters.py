@@ -83,7 +83,7 @@ def unknown_objective(values) -> None:
     ("change", "message"),
     [
         (conditional_on_numbers, "have no classes"),
-        (cnn_on_numbers, "has no pictures"),
+        (cnn_on_numbers, "has no images"),
         (bfloat16_of_perceptrons, "cannot use"),
         (matched_to_nothing, "Add nu"),
         (unknown_kind, "package.module:function"),

@@ -1,4 +1,4 @@
-"""Data sets of pictures, from the on-disk formats of their sources to the prepared arrays."""
+"""Data sets of images, from the on-disk formats of their sources to the prepared arrays."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import urllib.error
 import zipfile
 from pathlib import Path
 
+import image_files as make
 import numpy as np
-import picture_files as make
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,7 +53,7 @@ def run(root, source, **fields):
 
 
 def check(manifest, arrays):
-    """What holds for every data set of pictures."""
+    """What holds for every data set of images."""
     seen: set[bytes] = set()
     for split in SPLITS:
         images = arrays[split]
@@ -102,7 +102,7 @@ def test_digits_without_any_file(tmp_path):
     assert counts["train"][0] / counts["train"][-1] == pytest.approx(20, rel=0.15)
     assert counts["train"] == sorted(counts["train"], reverse=True)
     assert arrays["train"].shape[1:] == (1, 8, 8)
-    # every prepared picture is one of scikit-learn's, with its label, at 255/16 of its value
+    # every prepared image is one of scikit-learn's, with its label, at 255/16 of its value
     truth = {}
     for image, label in zip(load_digits().images, load_digits().target, strict=True):
         truth.setdefault((image * 16).astype(int).tobytes(), set()).add(int(label))
@@ -128,7 +128,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path):
 
 
 def test_a_stronger_imbalance_keeps_a_subset(tmp_path):
-    """The classes of two versions differ in how many pictures they keep, not in which."""
+    """The classes of two versions differ in how many images they keep, not in which."""
     kept = []
     for imbalance in (2.0, 20.0):
         _, arrays = run(tmp_path / str(imbalance), "digits", imbalance=imbalance)
@@ -194,7 +194,7 @@ def test_cifar100_has_fine_labels_and_a_step_profile(monkeypatch, tmp_path, rng)
     assert [len(group) for group in manifest["groups"].values()] == [33, 34, 33]
 
 
-def test_test_pictures_among_the_training_pictures_are_dropped(monkeypatch, tmp_path, rng):
+def test_test_images_among_the_training_images_are_dropped(monkeypatch, tmp_path, rng):
     members = make.cifar10_members(rng)
     name = "cifar-10-batches-py/data_batch_1"
     batch = pickle.loads(members[name], encoding="latin1")
@@ -301,7 +301,7 @@ def edit(name, change):
         (edit("data_batch_4", lambda b: b["labels"].__setitem__(0, 10)), "data_batch_4.*0 to 9"),
         (
             edit("data_batch_5", lambda b: b.update(data=b["data"][:9], labels=b["labels"][:9])),
-            "169 pictures instead of 200",
+            "169 images instead of 200",
         ),
         (edit("batches.meta", lambda b: b.pop("label_names")), "batches.meta.*label_names"),
     ],
@@ -363,7 +363,7 @@ def test_svhn_from_its_files(tmp_path, house_numbers):
 def test_svhn_files_that_are_wrong(tmp_path, monkeypatch, house_numbers):
     folder, _ = house_numbers
     monkeypatch.setitem(svhn.ROWS, "test", 62)
-    refused(tmp_path, "svhn", "test_32x32.mat: 61 pictures .* instead of 62")
+    refused(tmp_path, "svhn", "test_32x32.mat: 61 images .* instead of 62")
     path = folder / "train_32x32.mat"
     path.write_bytes(path.read_bytes()[:5000])
     monkeypatch.setitem(svhn.FILES, "train", make.described(path))
@@ -384,7 +384,7 @@ def faces(monkeypatch, tmp_path, rng):
     def write(change=lambda folder: None, **options):
         values = make.celeba(folder, rng, **options)
         change(folder)
-        for name in ("PICTURES", "ATTRIBUTES", "PARTITION"):
+        for name in ("IMAGES", "ATTRIBUTES", "PARTITION"):
             path = folder / getattr(celeba, name).name
             if path.is_file():
                 monkeypatch.setattr(celeba, name, make.described(path))
@@ -450,7 +450,7 @@ def test_published_files_are_those_that_torchvision_knows():
     from torchvision import datasets as theirs
 
     known = {name: (place, md5) for place, md5, name in theirs.CelebA.file_list}
-    for file in (celeba.PICTURES, celeba.ATTRIBUTES, celeba.PARTITION):
+    for file in (celeba.IMAGES, celeba.ATTRIBUTES, celeba.PARTITION):
         assert (file.drive, file.checksums["md5"]) == known[file.name]
         assert f"/{file.drive}" in file.url
     for source, their in (("cifar10", theirs.CIFAR10), ("cifar100", theirs.CIFAR100)):
@@ -472,7 +472,7 @@ def test_published_files_are_those_that_torchvision_knows():
         (swap(ATTR, "000002.jpg", "000002.jpg 1"), f"{ATTR}:4: "),
         (swap(ATTR, "000003.jpg ", "000003.jpg 0 "), f"{ATTR}:5: "),
         (swap(PART, "000015.jpg 2\n", ""), f"{PART}: has 14 rows"),
-        (swap(PART, "000015.jpg 2", "000015.jpg 1"), f"{PART}: gives 4 pictures to validation"),
+        (swap(PART, "000015.jpg 2", "000015.jpg 1"), f"{PART}: gives 4 images to validation"),
         (swap(PART, "000004.jpg 0", "000004.jpg 3"), f"{PART}:4: "),
         (lambda f: (f / ATTR).write_bytes(b"\xff\xfe"), f"{ATTR}: not readable as text"),
     ],
@@ -482,12 +482,12 @@ def test_celeba_tables_that_are_wrong(tmp_path, faces, change, match):
     refused(tmp_path, "celeba", match)
 
 
-def test_celeba_pictures_that_are_wrong(tmp_path, faces):
+def test_celeba_images_that_are_wrong(tmp_path, faces):
     folder, _ = faces(zipped=False)
     path = folder / "img_align_celeba" / "000009.jpg"
     good = path.read_bytes()
     path.write_bytes(good[: len(good) // 2])
-    refused(tmp_path, "celeba", "000009.jpg: not a readable picture")
+    refused(tmp_path, "celeba", "000009.jpg: not a readable image")
     Image.open(io.BytesIO(good)).resize((140, 218)).save(path)
     refused(tmp_path, "celeba", "000009.jpg: 140 x 218 pixels are fewer than the crop")
     path.unlink()
@@ -524,9 +524,9 @@ def test_a_damaged_member_of_the_zip_archive(tmp_path, faces):
 
 def test_a_face_in_two_splits_is_kept_in_the_later_one(tmp_path, faces):
     def copy(folder):
-        pictures = folder / "img_align_celeba"
-        (pictures / "000002.jpg").write_bytes((pictures / "000010.jpg").read_bytes())
-        (pictures / "000011.jpg").write_bytes((pictures / "000012.jpg").read_bytes())
+        images = folder / "img_align_celeba"
+        (images / "000002.jpg").write_bytes((images / "000010.jpg").read_bytes())
+        (images / "000011.jpg").write_bytes((images / "000012.jpg").read_bytes())
 
     _, values = faces(copy, zipped=False)
     manifest, arrays = run(tmp_path, "celeba")
@@ -542,12 +542,12 @@ COUNTS = {"train": {"cat": 12, "dog": 12, "owl": 12}, "test": {"cat": 5, "dog": 
 
 @pytest.fixture
 def folder(tmp_path, rng):
-    make.image_folder(tmp_path / "pictures", rng, COUNTS)
-    return tmp_path / "pictures"
+    make.image_folder(tmp_path / "images", rng, COUNTS)
+    return tmp_path / "images"
 
 
 def own(root, match=None, **fields):
-    fields = {"folder": "pictures", "size": 8, **fields}
+    fields = {"folder": "images", "size": 8, **fields}
     return (
         refused(root, "image_folder", match, **fields)
         if match
@@ -562,7 +562,7 @@ def test_a_folder_with_train_and_test(tmp_path, folder):
     assert manifest["class_counts"]["test"] == [3, 3, 3]
     assert arrays["train"].shape[1:] == (3, 8, 8)
     assert manifest["sources"]["train"]["files"] == 36
-    # row i of full_train is picture i in the order of the names
+    # row i of full_train is image i in the order of the names
     names = sorted((folder / "train").rglob("*.png"))
     with Image.open(names[17]) as image:
         expected = image_files.decode(names[17].read_bytes(), "x", channels=3, size=8, crop=None)
@@ -579,7 +579,7 @@ def test_a_zip_archive_of_the_folder_gives_the_same(tmp_path, folder):
         np.testing.assert_array_equal(array, packed[name])
 
 
-def test_a_folder_with_its_own_validation_pictures(tmp_path, folder, rng):
+def test_a_folder_with_its_own_validation_images(tmp_path, folder, rng):
     make.image_folder(folder, rng, {"validation": {"cat": 2, "dog": 3, "owl": 1}})
     manifest, _ = own(tmp_path)
     assert manifest["class_counts"]["validation"] == [2, 3, 1]
@@ -587,7 +587,7 @@ def test_a_folder_with_its_own_validation_pictures(tmp_path, folder, rng):
 
 
 def test_one_folder_is_split_by_a_fraction(tmp_path, rng):
-    make.image_folder(tmp_path / "pictures", rng, {"": {"a": 20, "b": 30}})
+    make.image_folder(tmp_path / "images", rng, {"": {"a": 20, "b": 30}})
     manifest, _ = own(tmp_path, test_fraction=0.2, validation_fraction=0.5)
     assert manifest["class_counts"] == {
         "train": [16, 26],
@@ -599,10 +599,10 @@ def test_one_folder_is_split_by_a_fraction(tmp_path, rng):
     assert "datasets.pics" in message
 
 
-def test_pictures_without_classes_make_one_class(tmp_path, rng):
+def test_images_without_classes_make_one_class(tmp_path, rng):
     for i in range(30):
         pixels = rng.integers(0, 256, (9, 9), dtype=np.uint8)
-        make.picture(tmp_path / "pictures" / f"{i}.PNG", pixels, format="PNG")
+        make.image(tmp_path / "images" / f"{i}.PNG", pixels, format="PNG")
     manifest, arrays = own(tmp_path, channels=1)
     assert manifest["classes"] == ["all"] and arrays["train"].shape == (24, 1, 8, 8)
     assert manifest["groups"] == {"head": [0], "medium": [], "tail": []}
@@ -626,11 +626,11 @@ def test_crop_and_resize_are_those_of_torchvision(rng, shape, crop, size):
 
 
 def grey(folder):
-    make.picture(folder / "train/dog/0003.png", np.zeros((12, 16), np.uint8))
+    make.image(folder / "train/dog/0003.png", np.zeros((12, 16), np.uint8))
 
 
 def see_through(folder):
-    make.picture(folder / "train/dog/0003.png", np.zeros((12, 16, 4), np.uint8))
+    make.image(folder / "train/dog/0003.png", np.zeros((12, 16, 4), np.uint8))
 
 
 def cut(folder):
@@ -659,21 +659,21 @@ def gone(folder):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (grey, r"train/dog/0003.png: a grey picture among colour ones"),
-        (see_through, r"train/dog/0003.png: a `RGBA` picture"),
-        (cut, r"test/owl/0002.png: not a readable picture"),
-        (damaged, r"test/owl/0002.png: not a readable picture"),
+        (grey, r"train/dog/0003.png: a grey image among colour ones"),
+        (see_through, r"train/dog/0003.png: a `RGBA` image"),
+        (cut, r"test/owl/0002.png: not a readable image"),
+        (damaged, r"test/owl/0002.png: not a readable image"),
         (lambda f: (f / "train/owl/0001.png").write_text("hello"), "train/owl/0001.png: not a re"),
         (lambda f: (f / "train/owl/0001.png").write_bytes(b""), "train/owl/0001.png: not a re"),
         (lambda f: (f / "train/owl/notes.txt").write_text("x"), "train/owl/notes.txt: not a pict"),
-        (emptied, r"train/cat: a class with no picture"),
+        (emptied, r"train/cat: a class with no image"),
         (gone, r"test/cat: missing, while train/cat is there"),
         (
-            lambda f: make.picture(f / "test/elk/1.png", np.zeros((9, 9, 3), np.uint8)),
+            lambda f: make.image(f / "test/elk/1.png", np.zeros((9, 9, 3), np.uint8)),
             "test/elk: a",
         ),
         (
-            lambda f: make.picture(f / "train/1.png", np.zeros((9, 9, 3), np.uint8)),
+            lambda f: make.image(f / "train/1.png", np.zeros((9, 9, 3), np.uint8)),
             "train/1.png: a",
         ),
         (lambda f: (f / "train/cat/sub").mkdir(), r"train/cat/sub: a folder inside a class"),
@@ -701,12 +701,12 @@ def encoded(kind, **options):
     return stream.getvalue()
 
 
-PICTURES = [encoded(kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")]
+IMAGES = [encoded(kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")]
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from(PICTURES), DAMAGE)
-def test_damaged_pictures_end_in_an_array_or_a_data_error(content, damage):
+@given(st.sampled_from(IMAGES), DAMAGE)
+def test_damaged_images_end_in_an_array_or_a_data_error(content, damage):
     for place, cut, new in damage:
         at = place % (len(content) + 1)
         content = content[:at] + new + content[at + cut :]
@@ -721,7 +721,7 @@ def test_damaged_pictures_end_in_an_array_or_a_data_error(content, damage):
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_picture_of_too_many_pixels_is_not_decoded(tmp_path):
+def test_a_image_of_too_many_pixels_is_not_decoded(tmp_path):
     huge = Image.new("RGB", (20_000, 6_000))
     stream = io.BytesIO()
     huge.save(stream, "PNG")
@@ -735,7 +735,7 @@ def test_damaged_zip_archives_end_in_their_names_or_a_data_error(tmp_path_factor
     path = tmp_path_factory.mktemp("zip") / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("train/a/1.png", "train/b/2.png"):
-            archive.writestr(name, PICTURES[0])
+            archive.writestr(name, IMAGES[0])
     content = path.read_bytes()
     for place, cut, new in damage:
         at = place % (len(content) + 1)
@@ -749,14 +749,14 @@ def test_damaged_zip_archives_end_in_their_names_or_a_data_error(tmp_path_factor
     if isinstance(found, str):
         assert found.startswith(str(path))
         return
-    assert all(read == PICTURES[0] for read in found)
+    assert all(read == IMAGES[0] for read in found)
 
 
 def test_a_zip_archive_with_the_same_name_twice(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("train/a/1.png", PICTURES[0])
+        archive.writestr("train/a/1.png", IMAGES[0])
         with pytest.warns(UserWarning, match="Duplicate name"):
-            archive.writestr("train/a/1.png", PICTURES[0])
+            archive.writestr("train/a/1.png", IMAGES[0])
     own(tmp_path, "train/a/1.png: there twice", folder="a.zip")
 
 
@@ -766,22 +766,22 @@ def test_hidden_files_do_not_count(tmp_path, folder):
     own(tmp_path)
 
 
-def test_folders_without_any_picture(tmp_path):
-    assert "datasets.pics.folder" in own(tmp_path, "pictures: no such folder")
-    (tmp_path / "pictures").mkdir()
-    own(tmp_path, "pictures: an empty folder")
-    (tmp_path / "pictures/train").mkdir()
-    own(tmp_path, "pictures: an empty folder")
+def test_folders_without_any_image(tmp_path):
+    assert "datasets.pics.folder" in own(tmp_path, "images: no such folder")
+    (tmp_path / "images").mkdir()
+    own(tmp_path, "images: an empty folder")
+    (tmp_path / "images/train").mkdir()
+    own(tmp_path, "images: an empty folder")
     (tmp_path / "file.zip").write_bytes(b"PK nonsense")
     own(tmp_path, "file.zip: a cut or damaged archive", folder="file.zip")
     (tmp_path / "file.txt").write_bytes(b"text")
     own(tmp_path, "file.txt: neither a folder nor a zip", folder="file.txt")
 
 
-def test_a_test_set_of_training_pictures_is_refused(tmp_path, folder):
+def test_a_test_set_of_training_images_is_refused(tmp_path, folder):
     for path in (folder / "test").rglob("*.png"):
         path.write_bytes((folder / "train" / path.relative_to(folder / "test")).read_bytes())
-    own(tmp_path, "training pictures are also test")
+    own(tmp_path, "training images are also test")
 
 
 def test_classes_that_would_become_empty_are_refused(tmp_path, folder):
@@ -824,12 +824,12 @@ def test_large_arrays_lie_in_a_nameless_file(tmp_path, folder, monkeypatch):
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_splits_that_share_a_picture_are_found(rng):
+def test_splits_that_share_a_image_are_found(rng):
     images = make.random_images(rng, 6, 4)
     hashes = image_files.fingerprints(images)
     assert len(set(hashes.tolist())) == 6
     labelled.assert_disjoint({"train": hashes[:3], "test": hashes[3:]}, "datasets.pics")
-    with pytest.raises(DataError, match="test and train share 1 pictures"):
+    with pytest.raises(DataError, match="test and train share 1 images"):
         labelled.assert_disjoint({"train": hashes[:4], "test": hashes[3:]}, "datasets.pics")
 
 
@@ -843,7 +843,7 @@ def test_missing_libraries_say_what_to_install(tmp_path, folder, monkeypatch):
     assert "t3vae[images]" in refused(tmp_path, "digits", "scikit-learn", error=ConfigError)
 
 
-def test_reading_pictures_needs_no_torch(tmp_path, folder):
+def test_reading_images_needs_no_torch(tmp_path, folder):
     script = (
         "import sys, json, pathlib\nfrom t3vae.stages import prepare\n"
         "config = json.loads(sys.argv[2])\n"
@@ -852,7 +852,7 @@ def test_reading_pictures_needs_no_torch(tmp_path, folder):
     )
     import json
 
-    text = json.dumps(config("image_folder", folder="pictures", size=8))
+    text = json.dumps(config("image_folder", folder="images", size=8))
     source = str(Path(layout.__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path), text],

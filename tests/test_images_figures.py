@@ -1,4 +1,4 @@
-"""Tables, figures and report of an experiment on pictures, from made-up results."""
+"""Tables, figures and report of an experiment on images, from made-up results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
-import fake_pictures as fake
+import fake_images as fake
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,7 +43,7 @@ CASES = [("classes", name) for name in fake.FIGURES] + [("faces", name) for name
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     for experiment in ("faces", "classes"):  # one data set after the other
         faces = experiment == "faces"
         config = fake.collect_config(faces)
@@ -65,7 +65,7 @@ def table(root: Path, experiment: str, name: str):
 # --- tables -------------------------------------------------------------------------------
 
 
-def test_pictures_survive_the_table():
+def test_images_survive_the_table():
     x = np.random.default_rng(0).integers(0, 256, (3, 9, 7)).astype(np.uint8)
     np.testing.assert_array_equal(decode(encode(x), x.shape), x)
     with pytest.raises(DataError, match="Collect again"):
@@ -74,7 +74,7 @@ def test_pictures_survive_the_table():
         decode(encode(x), (3, 9, 8))
 
 
-def test_smooth_pictures_take_little_room():
+def test_smooth_images_take_little_room():
     ramp = np.broadcast_to(np.arange(0, 128, 2, dtype=np.uint8), (3, 64, 64))
     assert len(encode(np.array(ramp))) < 200
 
@@ -84,7 +84,7 @@ def test_picks_take_every_class_in_turn():
     assert picks(np.array([4, 5]), None, 9) == [4, 5]
 
 
-def test_all_models_reconstruct_the_same_test_pictures(root):
+def test_all_models_reconstruct_the_same_test_images(root):
     found = table(root, "classes", "reconstructions.csv").fillna({"model": ""})
     test = files.read_npy(layout.under(root, layout.prepared("toy", "test.npy")))
     labels = files.read_npy(layout.under(root, layout.prepared("toy", "test_labels.npy")))
@@ -101,10 +101,13 @@ def test_all_models_reconstruct_the_same_test_pictures(root):
     )
 
 
-def test_samples_come_from_the_models_own_law_and_the_fitted_one(root):
+def test_samples_come_from_the_models_own_distribution_and_the_fitted_one(root):
     found = table(root, "classes", "samples.csv")
-    laws = {m: list(dict.fromkeys(part["latent"])) for m, part in found.groupby("model")}
-    assert laws["vae"] == ["prior", "fitted"] and laws["t3vae_nu10"] == ["alternative", "fitted"]
+    latents = {m: list(dict.fromkeys(part["latent"])) for m, part in found.groupby("model")}
+    assert latents["vae"] == ["prior", "fitted"] and latents["t3vae_nu10"] == [
+        "alternative",
+        "fitted",
+    ]
     assert "tail" not in set(found["group"])  # no draw was seen there
 
 
@@ -143,13 +146,13 @@ def test_a_line_of_a_class_holds_what_its_runs_measured(root):
 
 def test_a_hundred_classes_of_many_models_stay_below_a_megabyte(tmp_path):
     rng = np.random.default_rng(0)
-    flag = "only 100 pictures for 256 features: below twice the number of features"
+    flag = "only 100 images for 256 features: below twice the number of features"
     entries = [
         {
             "model": f"beta_vae_matched_{m}",
             "seed": seed,
             "name": name,
-            "latent": law,
+            "latent": latent,
             "group": f"class:{k}",
             "value": 300 * rng.random(),
             "n": 100,
@@ -157,7 +160,7 @@ def test_a_hundred_classes_of_many_models_stay_below_a_megabyte(tmp_path):
         }
         for m in range(22)
         for seed in (0, 1)
-        for law in ("prior", "fitted", "reconstruction")
+        for latent in ("prior", "fitted", "reconstruction")
         for name in ("frechet_distance_classifier", "fid", "class_mass")
         for k in range(100)
     ]
@@ -176,7 +179,7 @@ def test_warnings_reach_tables_figures_and_report(root):
         assert rest["flag"].isna().all()
     for name in ("metrics", "paired"):
         drawn = draw(root, "classes", name)
-        assert [text for text, _ in texts(drawn)].count("few pictures") == 1
+        assert [text for text, _ in texts(drawn)].count("few images") == 1
         hollow = {
             axes.get_title(loc="left")
             for axes in drawn.axes
@@ -185,7 +188,7 @@ def test_warnings_reach_tables_figures_and_report(root):
         }
         assert hollow == {"Fréchet, tail"}
     titles = {axes.get_title(loc="left") for axes in draw(root, "classes", "per_class").axes}
-    assert {"Fréchet, model prior †", "Fréchet, fitted law"} <= titles
+    assert {"Fréchet, model prior †", "Fréchet, fitted distribution"} <= titles
 
 
 @pytest.mark.parametrize(
@@ -220,7 +223,7 @@ def draw(root: Path, experiment: str, name: str, models: list[str] | None = None
     return drawn
 
 
-@pytest.mark.parametrize("experiment", ["digits_lt", "cifar10_lt", "pictures_lt", "celeba"])
+@pytest.mark.parametrize("experiment", ["digits_lt", "cifar10_lt", "folder_lt", "celeba"])
 def test_all_controls_of_an_experiment_fit_the_page(root, experiment):
     entry = parameters.load(CHECKOUT / "params.yaml").experiments[experiment]
     pairs = [
@@ -291,7 +294,9 @@ def test_a_curve_holds_the_means_of_its_model_and_controls(root):
     rows = table(root, "classes", "per_class.csv").set_index(["model", "latent", "group"])
     groups = [f"class:{k}" for k in range(6)]
     panel = drawn.axes[2 * len(shown) + shown.index("t3vae_nu10")]
-    assert drawn.axes[2 * len(shown)].get_title(loc="left") == "Fréchet distance, fitted law"
+    assert (
+        drawn.axes[2 * len(shown)].get_title(loc="left") == "Fréchet distance, fitted distribution"
+    )
     low, high = panel.get_xlim()
     assert panel.get_xscale() == "log" and low > 200 > 10 > high  # from many to few
     for model, (x, y) in zip([*both, "t3vae_nu10"], lines_of(panel), strict=True):
@@ -352,7 +357,7 @@ def test_differences_to_both_controls(root):
     assert controls["t3vae_nu10"] == {"beta_vae_matched", "beta_vae_matched_scaled"}
     assert controls["beta_vae_matched"] == {"vae"} and "vae" not in controls
     own = found[(found["model"] == "t3vae_nu10") & (found["control"] == "beta_vae_matched")]
-    # the control has no law of its own, and stands there with its prior
+    # the control has no distribution of its own, and stands there with its prior
     assert "alternative" in set(own["latent"])
 
 
@@ -368,7 +373,7 @@ def test_pairs_by_hand():
     assert paired(entries, None) == []
 
 
-def test_headlines_of_pictures(root):
+def test_headlines_of_images(root):
     found = files.read_json(layout.under(root, layout.headline("classes", "c_t3vae_nu10")))
     assert {"reconstruction_error", "frechet_fitted", "class_f1_prior"} <= set(found)
     assert len(found) <= 8
@@ -392,7 +397,7 @@ def test_figures_are_the_same_bytes_again(root, tmp_path, name):
     assert path.read_bytes() == before
 
 
-def test_grids_show_each_picture_once(root):
+def test_grids_show_each_image_once(root):
     style = Style(models=tuple(fake.MODELS))
     for name in ("samples", "reconstructions"):
         rows = table(root, "classes", f"{name}.csv")
@@ -408,7 +413,7 @@ def test_grids_show_each_picture_once(root):
         assert width <= style.page_width_mm + 1e-6
 
 
-def test_report_shows_pictures_and_both_controls(root):
+def test_report_shows_images_and_both_controls(root):
     experiments = {
         name: {
             "dataset": "toy",
@@ -423,7 +428,7 @@ def test_report_shows_pictures_and_both_controls(root):
     assert page.count("data:image/png;base64,") == len(CASES)
     assert "β-VAE matched, scaled" in page and "Fréchet (classifier)" in page
     assert "the model is not conditional" in page
-    assert page.count("† From fewer pictures than twice the number of features") == 1
+    assert page.count("† From fewer images than twice the number of features") == 1
     assert fake.FEW in page and re.search(r"\d \[[^]]*\] †", page)
 
 

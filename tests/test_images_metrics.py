@@ -1,4 +1,4 @@
-"""Metrics of pictures against definitions written out anew, closed cases and SciPy."""
+"""Metrics of images against definitions written out anew, closed cases and SciPy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from t3vae import metrics
 from t3vae.errors import DataError, MetricError
 from t3vae.extractors import classifier, load
-from t3vae.metrics import frechet, kid, latent, manifold, per_class
+from t3vae.metrics import frechet, kid, latent_space, manifold, per_class
 from t3vae.metrics.features import Features, few_points
 from t3vae.runtime import files
 
@@ -104,7 +104,7 @@ def test_kid_agrees_with_double_loops():
 
 
 def test_kid_is_unbiased_and_its_error_is_honest():
-    """Under equal laws the mean is within a few of its standard errors of zero, mostly."""
+    """Under equal distributions the mean is within a few of its standard errors of zero, mostly."""
     z = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -160,7 +160,7 @@ def test_f1_agrees_with_scikit_learn():
     assert np.isnan(per_class.f1_scores(a, b, 6)[5])
 
 
-def test_reconstruction_error_of_uint8_pictures_does_not_wrap_around():
+def test_reconstruction_error_of_uint8_images_does_not_wrap_around():
     a = np.full((3, 1, 2, 2), 250, np.uint8)
     b = np.array([250, 5, 0], np.uint8).reshape(3, 1, 1, 1) * np.ones((1, 1, 2, 2), np.uint8)
     groups = {"all": np.arange(3), "class:0": np.array([1]), "class:1": np.array([], int)}
@@ -175,23 +175,23 @@ def test_active_units_do_not_depend_on_the_latent_scale():
     rng = np.random.default_rng(0)
     means = rng.normal(size=(2000, 4)) * [1.0, 0.5, 0.01, 0.0]
     for scale in (1.0, 0.24):
-        law = scale * rng.normal(size=(4000, 4))
-        (found,) = latent.unit_entries(scale * means, law)
+        distribution = scale * rng.normal(size=(4000, 4))
+        (found,) = latent_space.unit_entries(scale * means, distribution)
         assert found["value"] == 2.0
 
 
-def test_radius_is_relative_to_the_law():
+def test_radius_is_relative_to_the_distribution():
     rng = np.random.default_rng(1)
     z = rng.normal(size=(4000, 8))
     groups = {"all": np.arange(4000), "class:0": np.array([], int)}
-    found = latent.radius_entries(0.5 * z, rng.normal(size=(4000, 8)), groups)
+    found = latent_space.radius_entries(0.5 * z, rng.normal(size=(4000, 8)), groups)
     assert found[0]["value"] == pytest.approx(0.5, rel=0.02) and found[1]["value"] is None
 
 
 def test_entropy_weight_is_the_mean_factor_and_has_a_reason_where_there_is_none():
-    (found,) = latent.entropy_entries(np.array([0.9, 0.94]))
+    (found,) = latent_space.entropy_entries(np.array([0.9, 0.94]))
     assert found["value"] == pytest.approx(0.92) and found["n"] == 2
-    (none,) = latent.entropy_entries(None)
+    (none,) = latent_space.entropy_entries(None)
     assert none["value"] is None and "level" in none["reason"]
 
 
@@ -226,7 +226,7 @@ def test_every_metric_of_features_says_n_and_protocol_for_every_group(name):
         assert item["value"] is not None and item["n"] > 0 and "made up" in item["protocol"]
 
 
-def test_few_pictures_are_flagged_and_too_few_have_a_reason():
+def test_few_images_are_flagged_and_too_few_have_a_reason():
     reference = features(0)
     sample = Features(normal(1, 15, 10), "made up", groups={"class:0": np.array([3])})
     found = metrics.evaluate(
@@ -275,17 +275,17 @@ SETTINGS = {
 
 
 def stripes(n: int, seed: int = 0) -> classifier.Data:
-    """Pictures with bright rows (class 0) or bright columns (class 1)."""
+    """Images with bright rows (class 0) or bright columns (class 1)."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
-    pictures = rng.integers(0, 60, (n, 1, 8, 8))
+    images = rng.integers(0, 60, (n, 1, 8, 8))
     for i in range(n):
         line = rng.integers(8)
         if labels[i]:
-            pictures[i, :, :, line] += 180
+            images[i, :, :, line] += 180
         else:
-            pictures[i, :, line, :] += 180
-    return classifier.Data(pictures.astype(np.uint8), labels)
+            images[i, :, line, :] += 180
+    return classifier.Data(images.astype(np.uint8), labels)
 
 
 def test_classifier_learns_and_is_the_same_again(tmp_path):
@@ -297,9 +297,9 @@ def test_classifier_learns_and_is_the_same_again(tmp_path):
     first, second = (tmp_path / str(i) / classifier.FILE for i in range(2))
     assert first.read_bytes() == second.read_bytes()
     loaded = load("classifier", {}, first.parent)
-    found = loaded.extract(data.pictures)
+    found = loaded.extract(data.images)
     assert found.features.shape == (128, 16) and found.features.dtype == np.float32
-    x = torch.from_numpy(data.pictures).float() / 255
+    x = torch.from_numpy(data.images).float() / 255
     with torch.no_grad():
         expected = nets[0].eval()(x).argmax(1).numpy()
     np.testing.assert_array_equal(found.predicted, expected)
@@ -311,7 +311,7 @@ def test_classifier_of_attributes_sees_no_class(tmp_path):
     net = classifier.train(data._replace(targets=attributes.astype(np.uint8)), SETTINGS, flip=True)
     assert classifier.accuracy(net, data._replace(targets=attributes))["all"] > 0.8
     classifier.save(net, tmp_path / classifier.FILE, {"targets": "attributes"})
-    assert load("classifier", {}, tmp_path).extract(data.pictures).predicted is None
+    assert load("classifier", {}, tmp_path).extract(data.images).predicted is None
 
 
 def test_missing_and_damaged_classifiers(tmp_path):

@@ -1,4 +1,4 @@
-"""An experiment on pictures from data to report, and which jobs a change of it reruns."""
+"""An experiment on images from data to report, and which jobs a change of it reruns."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ MODELS = ["beta_vae_matched", "c_t3vae_nu10"]
 
 
 def small() -> dict:
-    """Parameters whose smoke suite is one tiny experiment on pictures."""
+    """Parameters whose smoke suite is one tiny experiment on images."""
     values = copy.deepcopy(PLAIN)
     values["suite"] = "smoke"
     values["suites"]["smoke"] = [EXPERIMENT]
     values["networks"]["cnn_digits"]["width"] = 0.03125
     values["training"]["digits_smoke"]["epochs"] = 1
     values["extractors"]["digits_lt"].update(width=4, epochs=4)
-    values["sampling"]["digits"].update(draws=120, reconstructions=150)
+    values["sampling"]["digits"].update(samples=120, reconstructions=150)
     values["evaluation"]["digits"]["kid"].update(subset_size=20, subsets=4)
     values["experiments"][EXPERIMENT]["metrics"].append("fid")
     values["experiments"][EXPERIMENT]["figures"] = ["samples", "per_class"]
@@ -107,11 +107,11 @@ def test_extractor_says_how_good_it_is(root):
     assert 0.5 < record["test_accuracy"]["all"] <= 1 and len(record["test_accuracy"]["each"]) == 10
     assert record["trained_on"]["array"] == "full_train.npy"
     features = files.read_npy(layout.under(root, layout.extractor("digits_lt")[2]))
-    assert features.shape == (record["test_pictures"], 32) and features.dtype == np.float32
+    assert features.shape == (record["test_images"], 32) and features.dtype == np.float32
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_metrics_of_reconstructions_and_of_every_law_for_every_group(root, model):
+def test_metrics_of_reconstructions_and_of_every_distribution_for_every_group(root, model):
     groups = {"all", "head", "medium", "tail", *(f"class:{k}" for k in range(10))}
     for latent in ("reconstruction", "prior", "alternative", "fitted"):
         for name in ("frechet_distance_classifier", "kid", "coverage"):
@@ -152,7 +152,7 @@ def test_fid_without_weights_has_a_reason_and_the_rest_goes_on(root):
 
 
 def test_fid_with_weights_stands_beside_the_other_numbers(root, tmp_path, monkeypatch):
-    """Made-up weights in the published format; pictures at 75 pixels, to be quick."""
+    """Made-up weights in the published format; images at 75 pixels, to be quick."""
     monkeypatch.setattr(inception, "SIDE", 75)
     net = inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
     weights = tmp_path / "weights.pth"
@@ -184,7 +184,7 @@ def test_fid_with_weights_stands_beside_the_other_numbers(root, tmp_path, monkey
     }
 
 
-def test_few_pictures_are_flagged(root):
+def test_few_images_are_flagged(root):
     flagged = [e for e in entries(root, "beta_vae_matched") if e.get("flag")]
     assert {e["name"] for e in flagged} == {"frechet_distance_classifier"}
     assert any(e["group"].startswith("class:") for e in flagged)
@@ -253,10 +253,10 @@ def test_samples_of_another_kind_are_refused(root, tmp_path):
     path = layout.under(root, layout.samples(EXPERIMENT, "beta_vae_matched", 0))
     kept = path.read_bytes()
     tensors = files.read_tensors(path)
-    tensors["draws/prior"] = tensors["draws/prior"].astype(np.float32)
+    tensors["samples/prior"] = tensors["samples/prior"].astype(np.float32)
     files.write_tensors(path, tensors)
     try:
-        with pytest.raises(DataError, match="draws/prior is float32"):
+        with pytest.raises(DataError, match="samples/prior is float32"):
             evaluate.run(root, dict(job.config), *job.names.values())
     finally:
         path.write_bytes(kept)
@@ -325,13 +325,13 @@ def modules(config: dict, verb: str = "evaluate") -> set[str]:
     return set(closure.modules(closure.start(verb, config)))
 
 
-def test_numbers_do_not_depend_on_the_code_of_pictures():
+def test_numbers_do_not_depend_on_the_code_of_images():
     params = parameters.load(CHECKOUT / "params.yaml")
     of_numbers = modules(jobs.evaluate_config(params, "univariate", "vae", 0))
-    of_pictures = modules(jobs.evaluate_config(params, "digits_lt", "vae", 0))
+    of_images = modules(jobs.evaluate_config(params, "digits_lt", "vae", 0))
     own = {"t3vae.stages.evaluate_images", "t3vae.metrics.kid", "t3vae.extractors.classifier"}
-    assert own <= of_pictures and not own & of_numbers
-    assert "t3vae.extractors.inception" not in of_pictures
+    assert own <= of_images and not own & of_numbers
+    assert "t3vae.extractors.inception" not in of_images
     paper = modules(jobs.evaluate_config(params, "cifar10_lt", "vae", 0))
     assert "t3vae.extractors.inception" in paper
     tables = modules(jobs.collect_config(params, "digits_lt"), "collect")
@@ -394,10 +394,10 @@ def test_the_paper_suite_lists_faces_and_every_imbalance_with_resources():
     assert disk._weights(config["network"]) == pytest.approx(4 * 50.7e6, rel=0.02)
 
 
-def test_controls_are_in_every_experiment_on_pictures():
+def test_controls_are_in_every_experiment_on_images():
     params = parameters.load(CHECKOUT / "params.yaml")
     for name, entry in params.experiments.items():
-        if entry.models and jobs.of_pictures(params, entry.dataset) and name != EXPERIMENT:
+        if entry.models and jobs.of_images(params, entry.dataset) and name != EXPERIMENT:
             assert {"beta_vae_matched", "beta_vae_matched_scaled"} <= set(entry.models)
             for model in entry.models:
                 if "t3" in model:
@@ -413,7 +413,7 @@ def test_controls_are_in_every_experiment_on_pictures():
         ("experiments.digits_smoke.metrics", ["ks"], "cannot judge data of source `digits`"),
         ("experiments.univariate.metrics", ["kid"], "cannot judge data of source `t_mixture_1d`"),
         ("extractors.digits", {}, "not a data set. Did you mean digits_lt?"),
-        ("extractors.univariate", {}, "which has no pictures"),
+        ("extractors.univariate", {}, "which has no images"),
         ("experiments.digits_smoke.figures", ["heatmaps"], "cannot show data of source `digits`"),
         (
             "experiments.digits_smoke.controls",

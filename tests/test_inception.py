@@ -115,18 +115,18 @@ def test_one_channel_counts_three_times(ours, theirs):
         assert largest_gap(ours(x), expected[:, :, 0, 0]) < 1e-5
 
 
-def bilinear(picture: np.ndarray, side: int) -> np.ndarray:
+def bilinear(image: np.ndarray, side: int) -> np.ndarray:
     """Interpolate between the centres of pixels, the border continued."""
 
     def weights_of(size: int) -> np.ndarray:
         centres = np.clip((np.arange(side) + 0.5) * size / side - 0.5, 0, size - 1)
         return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))
 
-    return weights_of(picture.shape[0]) @ picture @ weights_of(picture.shape[1]).T
+    return weights_of(image.shape[0]) @ image @ weights_of(image.shape[1]).T
 
 
 @pytest.mark.parametrize("size", [(8, 8), (32, 50), (400, 299)])
-def test_pictures_are_resized_between_centres_and_scaled(ours, size):
+def test_images_are_resized_between_centres_and_scaled(ours, size):
     x = np.random.default_rng(4).random(size)
     seen = []
     hook = ours.net.Conv2d_1a_3x3.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
@@ -152,10 +152,10 @@ def save(weights: Weights, path: Path, *, archive: bool) -> dict:
 def test_a_file_in_the_published_format_gives_the_features(tmp_path, weights, theirs, archive):
     options = save(weights, tmp_path / inception.PUBLISHED.name, archive=archive)
     extractor = load("inception", options, tmp_path)
-    pictures = np.random.default_rng(5).integers(0, 256, (3, 3, 32, 32)).astype(np.uint8)
-    found = extractor.extract(pictures)
+    images = np.random.default_rng(5).integers(0, 256, (3, 3, 32, 32)).astype(np.uint8)
+    found = extractor.extract(images)
     with torch.no_grad():
-        (expected,) = theirs(torch.from_numpy(pictures).float() / 255)
+        (expected,) = theirs(torch.from_numpy(images).float() / 255)
     assert found.predicted is None and found.features.dtype == np.float32
     assert largest_gap(torch.from_numpy(found.features), expected[:, :, 0, 0]) < 1e-5
     for part in ("299 x 299", "bilinear", "-1..1", "FID convention"):

@@ -133,7 +133,7 @@ CHANGES = {
         [("experiments.univariate.sigma", 0.2)],
         _runs("train", "univariate"),
     ),
-    "the fit of the latent law": (
+    "the fit of the latent distribution": (
         [("sampling.synthetic.fit.max_components", 5)],
         _runs("sample", "univariate") | _runs("sample", "bivariate"),
     ),

@@ -87,8 +87,8 @@ def test_rows_are_chosen_at_random_within_their_class():
     other = select(labels, [40, 20, 5], seed=1, stream="data/test")
     assert rows.tolist() != other.tolist()
     # not simply the first ones: their mean rank within the class is near the middle
-    draws = [select(labels, [0, 0, 5], seed, "s") for seed in range(200)]
-    ranks = np.searchsorted(np.flatnonzero(labels == 2), np.concatenate(draws))
+    samples = [select(labels, [0, 0, 5], seed, "s") for seed in range(200)]
+    ranks = np.searchsorted(np.flatnonzero(labels == 2), np.concatenate(samples))
     assert abs(ranks.mean() - 24.5) < 4 * np.sqrt(50**2 / 12 / 1000)
     # a smaller count is a subset
     assert set(select(labels, [10, 2, 1], 1, "data/long_tail")) < set(rows)

@@ -24,8 +24,8 @@ from t3vae.metrics.reference import Reference
 from t3vae.metrics.stein import ksd_imq_rows, ksd_imq_u
 
 
-def entries_of(name, draws, reference, options=None):
-    return metrics.evaluate(name, draws, reference, options or {}, np.random.default_rng(0))
+def entries_of(name, samples, reference, options=None):
+    return metrics.evaluate(name, samples, reference, options or {}, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.1])
@@ -60,9 +60,9 @@ def test_anderson_darling_is_the_integral_it_estimates():
 
 
 def test_anderson_darling_is_finite_in_far_tails():
-    law = UnivariateTMixture()
-    x = np.sort(np.append(law.sample(500, np.random.default_rng(4))[:, 0], [1e5, -1e6]))
-    value = anderson_darling(law.cdf(x), law.sf(x))
+    distribution = UnivariateTMixture()
+    x = np.sort(np.append(distribution.sample(500, np.random.default_rng(4))[:, 0], [1e5, -1e6]))
+    value = anderson_darling(distribution.cdf(x), distribution.sf(x))
     assert math.isfinite(value)
     assert math.isfinite(anderson_darling([0.0, 0.5], [1.0, 0.5]))
 
@@ -110,20 +110,20 @@ def test_two_sample_anderson_darling_agrees_with_scipy():
 
 @pytest.mark.parametrize("name", ["ks", "anderson_darling"])
 def test_goodness_entries(name):
-    law = UnivariateTMixture()
+    distribution = UnivariateTMixture()
     rng = np.random.default_rng(7)
-    test, draws = (law.sample(4000, rng).astype(np.float32) for _ in range(2))
-    (exact,) = entries_of(name, draws, Reference(test, law))
+    test, samples = (distribution.sample(4000, rng).astype(np.float32) for _ in range(2))
+    (exact,) = entries_of(name, samples, Reference(test, distribution))
     assert exact["group"] == "all"
     assert exact["n"] == 4000
     assert exact["p_value"] > 1e-3
-    (wrong,) = entries_of(name, draws * np.float32(1.3), Reference(test, law))
+    (wrong,) = entries_of(name, samples * np.float32(1.3), Reference(test, distribution))
     assert wrong["p_value"] < 1e-4
     assert wrong["value"] > exact["value"]
-    (two,) = entries_of(name, draws, Reference(test))
+    (two,) = entries_of(name, samples, Reference(test))
     assert two["group"] == "column=0"
     assert two["p_value"] > 1e-3
-    pairs = entries_of(name, np.tile(draws, 2), Reference(np.tile(test, 2)))
+    pairs = entries_of(name, np.tile(samples, 2), Reference(np.tile(test, 2)))
     assert [e["group"] for e in pairs] == ["column=0", "column=1"]
     assert pairs[1]["value"] == two["value"]
 
@@ -178,12 +178,16 @@ def test_ksd_blocks_and_shapes(monkeypatch):
 
 
 def test_ksd_entry_is_near_zero_for_the_truth_only():
-    law = UnivariateTMixture()
+    distribution = UnivariateTMixture()
     rng = np.random.default_rng(10)
-    test = law.sample(3000, rng)
+    test = distribution.sample(3000, rng)
     options = {"ksd": {"points": 1500}}
-    (truth,) = entries_of("ksd", law.sample(3000, rng), Reference(test, law), options)
-    (wrong,) = entries_of("ksd", law.sample(3000, rng) + 0.5, Reference(test, law), options)
+    (truth,) = entries_of(
+        "ksd", distribution.sample(3000, rng), Reference(test, distribution), options
+    )
+    (wrong,) = entries_of(
+        "ksd", distribution.sample(3000, rng) + 0.5, Reference(test, distribution), options
+    )
     assert truth["n"] == 1500
     assert abs(truth["value"]) < 0.005
     assert wrong["value"] > 0.02

@@ -1,4 +1,4 @@
-"""MMD statistics against plain loops, their null laws against enumeration."""
+"""MMD statistics against plain loops, their null distributions against enumeration."""
 
 from __future__ import annotations
 
@@ -132,11 +132,11 @@ def test_unbiased_permutations_are_those_of_relabelled_samples(p, q, d, monkeypa
     pooled = np.concatenate([a, b])
     labels = np.array([1] * p + [-1] * q, dtype=np.int8)
     flips = np.random.default_rng(9).permuted(np.tile(labels, (50, 1)), axis=1)
-    draws = np.array([mmd_unbiased(pooled[s > 0], pooled[s < 0], sigma2) for s in flips])
+    samples = np.array([mmd_unbiased(pooled[s > 0], pooled[s < 0], sigma2) for s in flips])
     value = mmd_unbiased(a, b, sigma2)
     assert result.value == pytest.approx(value, abs=2e-7)
-    assert result.null_sd == pytest.approx(draws.std(), rel=1e-4)
-    assert result.p_value == (1 + np.sum(draws >= value)) / 51
+    assert result.null_sd == pytest.approx(samples.std(), rel=1e-4)
+    assert result.p_value == (1 + np.sum(samples >= value)) / 51
 
 
 def test_unbiased_value_far_from_the_origin():
@@ -215,9 +215,11 @@ def test_what_cannot_be_computed_is_an_error(call, message):
 def test_entries_of_all_and_tails(name):
     rng = np.random.default_rng(14)
     test = rng.standard_t(3, (3000, 1))
-    draws = np.abs(rng.standard_t(3, (3000, 1)))  # an empty left tail
+    samples = np.abs(rng.standard_t(3, (3000, 1)))  # an empty left tail
     options = {"threshold": 3.0, name: {"points": 400, "permutations": 49}}
-    entries = {e["group"]: e for e in metrics.evaluate(name, draws, Reference(test), options, rng)}
+    entries = {
+        e["group"]: e for e in metrics.evaluate(name, samples, Reference(test), options, rng)
+    }
     assert list(entries) == ["all", "left_tail", "right_tail"]
     assert entries["all"]["n"] == 400
     assert entries["all"]["p_value"] == pytest.approx(0.02)

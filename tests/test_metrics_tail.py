@@ -1,4 +1,4 @@
-"""Tails and likelihood against SciPy, Pareto laws, and models with known answers."""
+"""Tails and likelihood against SciPy, Pareto distributions, and models with known answers."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from t3vae.metrics.labels import METRICS
 from t3vae.metrics.likelihood import effective_sample_size, log_mean_weights
 from t3vae.metrics.reference import (
     DEFAULTS,
-    Draws,
     Reference,
+    Sample,
     entry,
     options_of,
     subsample,
 )
 from t3vae.metrics.tail import clopper_pearson, ratio_interval
 
-LAW = UnivariateTMixture()
+DISTRIBUTION = UnivariateTMixture()
 
 
-def entries_of(name, draws, reference, options=None):
-    return metrics.evaluate(name, draws, reference, options or {}, np.random.default_rng(0))
+def entries_of(name, samples, reference, options=None):
+    return metrics.evaluate(name, samples, reference, options or {}, np.random.default_rng(0))
 
 
 def by_group(entries):
@@ -37,9 +37,9 @@ def by_group(entries):
 
 
 class Spread:
-    """Points at the quantiles (i - 1/2)/N of the law: as close to it as N points can be."""
+    """Points at the quantiles (i - 1/2)/N: as close to the distribution as N points can be."""
 
-    points = LAW.quantile((np.arange(200_000) + 0.5) / 200_000)[:, None]
+    points = DISTRIBUTION.quantile((np.arange(200_000) + 0.5) / 200_000)[:, None]
 
 
 # --- masses --------------------------------------------------------------------------------
@@ -63,13 +63,13 @@ def test_ratio_interval_covers():
     assert ratio_interval(0, 100, 5, 100)[0] == 0
 
 
-def test_tail_mass_ratio_against_the_exact_law():
-    reference = Reference(LAW.sample(1000, np.random.default_rng(2)), LAW)
+def test_tail_mass_ratio_against_the_exact_distribution():
+    reference = Reference(DISTRIBUTION.sample(1000, np.random.default_rng(2)), DISTRIBUTION)
     found = by_group(entries_of("tail_mass_ratio", Spread.points, reference))
     for group in ("left_tail", "right_tail"):
         assert found[group]["value"] == pytest.approx(1, abs=0.002)
         assert found[group]["ci_low"] < 1 < found[group]["ci_high"]
-        p = LAW.tail_probability(6.0)[group]
+        p = DISTRIBUTION.tail_probability(6.0)[group]
         half = 1.96 * math.sqrt(p / 200_000) / p
         assert found[group]["ci_high"] - 1 == pytest.approx(half, rel=0.1)
     light = by_group(entries_of("tail_mass_ratio", np.zeros((5000, 1)), reference))["left_tail"]
@@ -79,8 +79,10 @@ def test_tail_mass_ratio_against_the_exact_law():
 
 def test_tail_mass_ratio_against_test_points():
     rng = np.random.default_rng(3)
-    test = LAW.sample(50_000, rng)
-    found = by_group(entries_of("tail_mass_ratio", LAW.sample(20_000, rng), Reference(test)))
+    test = DISTRIBUTION.sample(50_000, rng)
+    found = by_group(
+        entries_of("tail_mass_ratio", DISTRIBUTION.sample(20_000, rng), Reference(test))
+    )
     assert found["left_tail"]["ci_low"] < 1 < found["left_tail"]["ci_high"]
     near = Reference(np.clip(test, -5.0, None))
     none = by_group(entries_of("tail_mass_ratio", test, near))["left_tail"]
@@ -90,10 +92,10 @@ def test_tail_mass_ratio_against_test_points():
 
 def test_tails_in_the_plane_are_split_by_the_first_column():
     points = np.array([[3.0, 4.1], [-3.0, 4.1], [0.0, -6.0], [1.0, 1.0], [-5.1, 0.0]])
-    tails = Draws(points).tails(5.0)
+    tails = Sample(points).tails(5.0)
     assert tails["left_tail"].tolist() == [[-3.0, 4.1], [-5.1, 0.0]]
     assert tails["right_tail"].tolist() == [[3.0, 4.1], [0.0, -6.0]]
-    line = Draws(np.array([[-7.0], [6.5], [6.0]])).tails(6.0)
+    line = Sample(np.array([[-7.0], [6.5], [6.0]])).tails(6.0)
     assert (line["left_tail"].tolist(), line["right_tail"].tolist()) == (
         [[-7.0]],
         [[6.5]],
@@ -104,7 +106,7 @@ def test_tails_in_the_plane_are_split_by_the_first_column():
 
 
 def test_tail_quantiles_and_shortfall_of_a_perfect_sample():
-    reference = Reference(LAW.sample(100, np.random.default_rng(4)), LAW)
+    reference = Reference(DISTRIBUTION.sample(100, np.random.default_rng(4)), DISTRIBUTION)
     options = {
         "tail_quantile_error": {"levels": [1e-3, 1e-2]},
         "expected_shortfall": {"levels": [1e-2]},
@@ -121,7 +123,7 @@ def test_tail_quantiles_and_shortfall_of_a_perfect_sample():
 
 def test_signs_and_sides_are_not_mixed_up():
     """Moving only the left tail changes only the left entries."""
-    reference = Reference(LAW.sample(100, np.random.default_rng(4)), LAW)
+    reference = Reference(DISTRIBUTION.sample(100, np.random.default_rng(4)), DISTRIBUTION)
     moved = np.where(Spread.points < -4, 2 * Spread.points, Spread.points)
     options = {
         "tail_quantile_error": {"levels": [1e-3]},
@@ -136,28 +138,31 @@ def test_signs_and_sides_are_not_mixed_up():
 
 
 def test_too_few_points_for_a_level_is_a_reason():
-    reference = Reference(LAW.sample(100, np.random.default_rng(5)), LAW)
+    reference = Reference(DISTRIBUTION.sample(100, np.random.default_rng(5)), DISTRIBUTION)
     for name in ("tail_quantile_error", "expected_shortfall"):
-        found = entries_of(name, LAW.sample(500, np.random.default_rng(6)), reference)
+        found = entries_of(name, DISTRIBUTION.sample(500, np.random.default_rng(6)), reference)
         short = [e for e in found if e["value"] is None]
         assert short
         assert all("too few" in e["reason"] for e in short)
-    # without a law the test points decide
+    # without a distribution the test points decide
     (first, *_) = entries_of("expected_shortfall", Spread.points, Reference(reference.points))
     assert first["reason"].startswith("100 points")
 
 
 def test_plane_uses_the_norm():
-    law = BivariateTMixture()
+    distribution = BivariateTMixture()
     rng = np.random.default_rng(7)
-    draws = law.sample(150_000, rng)
+    samples = distribution.sample(150_000, rng)
     options = {
         "tail_quantile_error": {"levels": [1e-2]},
         "expected_shortfall": {"levels": [1e-2]},
     }
-    for reference in (Reference(draws[:10], law), Reference(law.sample(150_000, rng))):
-        (quantile,) = entries_of("tail_quantile_error", draws, reference, options)
-        (fall,) = entries_of("expected_shortfall", draws, reference, options)
+    for reference in (
+        Reference(samples[:10], distribution),
+        Reference(distribution.sample(150_000, rng)),
+    ):
+        (quantile,) = entries_of("tail_quantile_error", samples, reference, options)
+        (fall,) = entries_of("expected_shortfall", samples, reference, options)
         assert (quantile["group"], fall["group"]) == ("norm:p=0.99", "norm:p=0.01")
         assert quantile["value"] < 0.03
         assert fall["value"] < 0.03
@@ -202,9 +207,9 @@ def test_hill_path_and_its_reference():
     assert path_ks(500_000, 0.01, 8)[-1] == 5000
     assert len(path_ks(500_000, 0.01, 8)) == 8
     rng = np.random.default_rng(9)
-    test = LAW.sample(40_000, rng)
-    draws = np.abs(LAW.sample(60_000, rng))
-    found = entries_of("hill", draws, Reference(test, LAW), {"hill": {"steps": 3}})
+    test = DISTRIBUTION.sample(40_000, rng)
+    samples = np.abs(DISTRIBUTION.sample(60_000, rng))
+    found = entries_of("hill", samples, Reference(test, DISTRIBUTION), {"hill": {"steps": 3}})
     ours = by_group(e for e in found if e["name"] == "hill")
     truth = by_group(e for e in found if e["name"] == "hill_reference")
     assert list(ours) == list(truth)
@@ -239,7 +244,7 @@ def test_importance_weights_of_the_posterior_are_the_likelihood():
     assert [e["name"] for e in found] == ["log_likelihood", "log_likelihood_ess"]
     assert found[0]["value"] == pytest.approx(exact.mean())
     assert found[0]["se"] == pytest.approx(exact.std(ddof=1) / math.sqrt(50))
-    # a wide proposal needs many draws, and then gives the same
+    # a wide proposal needs many samples, and then gives the same
     z = x[:, 0] / 2 + 2 * rng.normal(size=(20_000, 50))
     log_w = (
         stats.norm.logpdf(z) + stats.norm.logpdf(x[:, 0], z) - stats.norm.logpdf(z, x[:, 0] / 2, 2)
@@ -253,7 +258,7 @@ def test_importance_weights_do_not_overflow_and_broken_ones_are_named():
         -2000 + math.log(2)
     )
     points = Reference(np.zeros((2, 1)))
-    broken = Draws(np.array([[0.0, math.nan]]), finite=False)
+    broken = Sample(np.array([[0.0, math.nan]]), finite=False)
     entries = entries_of("log_likelihood", broken, points)
     assert entries[0]["value"] is None
     assert entries[0]["reason"] == "not a finite number"
@@ -261,12 +266,12 @@ def test_importance_weights_do_not_overflow_and_broken_ones_are_named():
         entries_of("log_likelihood", np.zeros((4, 3)), points)
 
 
-def test_true_likelihood_comes_with_a_law():
-    x = LAW.sample(30, np.random.default_rng(11))
-    found = entries_of("log_likelihood", np.zeros((5, 30)), Reference(x, LAW))
+def test_true_likelihood_comes_with_a_distribution():
+    x = DISTRIBUTION.sample(30, np.random.default_rng(11))
+    found = entries_of("log_likelihood", np.zeros((5, 30)), Reference(x, DISTRIBUTION))
     truth = found[-1]
     assert (truth["name"], truth["latent"]) == ("log_likelihood_true", None)
-    assert truth["value"] == pytest.approx(LAW.log_prob(x).mean())
+    assert truth["value"] == pytest.approx(DISTRIBUTION.log_prob(x).mean())
 
 
 def test_reconstruction_error():
@@ -297,14 +302,14 @@ def test_registry_options_and_labels_agree():
 
 def test_inputs_that_are_no_samples_are_refused():
     reference = Reference(np.zeros((3, 1)))
-    for draws in (
+    for samples in (
         np.zeros(3),
         np.zeros((0, 1)),
         np.zeros((2, 1), int),
         np.full((2, 1), np.inf),
     ):
         with pytest.raises(MetricError):
-            entries_of("ks", draws, reference)
+            entries_of("ks", samples, reference)
     with pytest.raises(MetricError, match="columns must agree"):
         entries_of("ks", np.zeros((3, 2)), reference)
     with pytest.raises(MetricError, match="no such metric"):

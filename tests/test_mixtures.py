@@ -1,4 +1,4 @@
-"""The mixture fit on samples of known laws, against SciPy and finite differences."""
+"""The mixture fit on samples of known distributions, against SciPy and finite differences."""
 
 import numpy as np
 import pytest
@@ -108,8 +108,8 @@ def test_log_prob_is_scipys_and_torchs():
         for w, m, s, nu in zip(fit.weights, fit.loc, fit.scale, fit.nu, strict=True)
     )
     assert fit.log_prob(z) == pytest.approx(np.log(density), rel=1e-8)
-    law = fit.to_distribution()
-    assert law.log_prob(torch.from_numpy(z).float()).tolist() == pytest.approx(
+    distribution = fit.to_distribution()
+    assert distribution.log_prob(torch.from_numpy(z).float()).tolist() == pytest.approx(
         np.log(density), abs=1e-4
     )
 
@@ -139,7 +139,7 @@ def test_components_do_not_collapse_on_repeated_points():
 
 
 @pytest.mark.parametrize("value", [0.0, -3e4])
-def test_a_constant_sample_gives_a_finite_law(value):
+def test_a_constant_sample_gives_a_finite_distribution(value):
     fit = fit_t_mixture(np.full((100, 2), value), max_components=2)
     assert np.isfinite(fit.log_prob(np.full((1, 2), value))).all()
     assert (np.abs(fit.loc - value) <= 1e-5 * (1 + abs(value))).all()

@@ -45,14 +45,14 @@ def test_two_level_t_model_factorises_its_joint_density() -> None:
     torch.testing.assert_close(product, joint)
 
 
-def test_joint_alternative_is_one_t_law() -> None:
+def test_joint_alternative_is_one_t_distribution() -> None:
     from t3vae.maths.distributions import MultivariateT
 
     model = build("t3hvae", nu=4.0, latent_dim_2=3, objective="joint").double()
     z, centred = pairs(model)
     flat = gamma_constants(4.0, 3, 5, 0.7)
-    law = MultivariateT(torch.zeros(5, dtype=torch.float64), flat.tau, flat.nu_prime)
-    torch.testing.assert_close(model.alternative().log_prob(z), law.log_prob(centred))
+    distribution = MultivariateT(torch.zeros(5, dtype=torch.float64), flat.tau, flat.nu_prime)
+    torch.testing.assert_close(model.alternative().log_prob(z), distribution.log_prob(centred))
 
 
 def test_joint_encoder_is_jointly_t_where_the_lower_level_ignores_the_upper() -> None:
@@ -64,9 +64,9 @@ def test_joint_encoder_is_jointly_t_where_the_lower_level_ignores_the_upper() ->
     x = torch.randn(1, 3, dtype=torch.float64)
     e = model._encode_and_draw(x)
     scale = torch.exp(0.5 * torch.cat([e.logvar1, e.logvar2], 1)) / math.sqrt(1 + 3 / 4.0)
-    law = MultivariateT(torch.cat([e.mu1, e.mu2], 1), scale, 4.0 + 3)
+    distribution = MultivariateT(torch.cat([e.mu1, e.mu2], 1), scale, 4.0 + 3)
     z = torch.randn(6, 1, 5, dtype=torch.float64)
-    torch.testing.assert_close(model.encode(x).log_prob(z), law.log_prob(z))
+    torch.testing.assert_close(model.encode(x).log_prob(z), distribution.log_prob(z))
 
 
 def test_upper_scale_of_the_alternative_minimises_its_regularizer() -> None:
@@ -138,11 +138,11 @@ def spread(model) -> None:
 
 
 @pytest.mark.parametrize(("family", "given"), [("c_vae", {}), ("c_t3vae", {"nu": 5.0})])
-@pytest.mark.parametrize("law", ["prior", "alternative", "fitted"])
-def test_draws_are_balanced_and_lie_at_their_class(family, given, law) -> None:
+@pytest.mark.parametrize("distribution", ["prior", "alternative", "fitted"])
+def test_draws_are_balanced_and_lie_at_their_class(family, given, distribution) -> None:
     model = build(family, m=4, **given)
     spread(model)
-    if law == "fitted":
+    if distribution == "fitted":
         rows = torch.tensor([0] * 300 + [1] * 30 + [2] * 3 + [3])
         with torch.no_grad():
             model.head.weight.zero_()
@@ -151,12 +151,12 @@ def test_draws_are_balanced_and_lie_at_their_class(family, given, law) -> None:
             model.label.weight.copy_(model.centres.weight + 6)
         t3vae.fit_latent(model, torch.randn(334, 3), labels=rows)
     torch.manual_seed(0)
-    y, z, x = model.sample_labelled(4000, law)
+    y, z, x = model.sample_labelled(4000, distribution)
     assert x.shape == (4000, 3)
     assert torch.bincount(y).tolist() == pytest.approx([1000] * 4, abs=120)
     nearest = torch.cdist(z, model.centres.weight).argmin(1)
     assert float((nearest == y).float().mean()) > 0.97
-    chosen, _, _ = model.sample_labelled(5, law, y=2)
+    chosen, _, _ = model.sample_labelled(5, distribution, y=2)
     assert chosen.tolist() == [2] * 5
 
 

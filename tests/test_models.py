@@ -12,7 +12,7 @@ import t3vae
 from t3vae import models
 from t3vae.errors import ConfigError
 from t3vae.maths.divergence import joint_log_prob
-from t3vae.models.base import LATENT_LAWS
+from t3vae.models.base import LATENT_DISTRIBUTIONS
 
 PARAMETERS = {
     "vae": [{}, {"beta": 0.5, "prior_scale": 1.5}, {"beta": "matched", "nu": 5.0}],
@@ -83,9 +83,9 @@ class TestContract:
         assert model.sample(5).shape == (5, *shape)
         assert model.sample(5, mean=True).shape == (5, *shape)
         assert model.reconstruct(x, *y).shape == x.shape
-        for name in LATENT_LAWS[:2]:
-            assert model.latent_law(name).sample((4,)).shape == (4, m)
-            assert model.latent_law(name).log_prob(z).shape == (7,)
+        for name in LATENT_DISTRIBUTIONS[:2]:
+            assert model.latent_distribution(name).sample((4,)).shape == (4, m)
+            assert model.latent_distribution(name).log_prob(z).shape == (7,)
         z, drawn = model.sample_pairs(5, "alternative")
         assert z.shape == (5, m) and drawn.shape == (5, *shape)
         members = [id(p) for group in model.parameter_groups() for p in group.parameters]
@@ -139,7 +139,7 @@ class TestContract:
         b = again.loss(x, *y).total
         assert a.item() == b.item()
 
-    def test_fitted_law(self, family, given, shape, m, tmp_path) -> None:
+    def test_fitted_distribution(self, family, given, shape, m, tmp_path) -> None:
         model = build(family, given, shape, m)
         with pytest.raises(ConfigError, match="fit_latent"):
             model.sample(3, latent="fitted")
@@ -150,17 +150,18 @@ class TestContract:
         again = t3vae.load(tmp_path / "model.safetensors")
         z = torch.randn(5, model.latent_dim)
         torch.testing.assert_close(
-            again.latent_law("fitted").log_prob(z), model.latent_law("fitted").log_prob(z)
+            again.latent_distribution("fitted").log_prob(z),
+            model.latent_distribution("fitted").log_prob(z),
         )
 
 
 @pytest.mark.parametrize(("family", "given"), CASES)
-@pytest.mark.parametrize("name", LATENT_LAWS[:2])
-def test_latent_laws_integrate_to_one(family, given, name) -> None:
+@pytest.mark.parametrize("name", LATENT_DISTRIBUTIONS[:2])
+def test_latent_distributions_integrate_to_one(family, given, name) -> None:
     given = {**given, "latent_dim_2": 1} if "latent_dim_2" in given else given
     model = build(family, given, [1], 1).double()
     z, volume = grid(model.latent_dim, {1: 100_001, 2: 1501}[model.latent_dim])
-    density = model.latent_law(name).log_prob(z).exp()
+    density = model.latent_distribution(name).log_prob(z).exp()
     assert float((density * volume).sum().detach()) == pytest.approx(1, abs=2e-3)
 
 
@@ -182,15 +183,15 @@ def test_importance_weights_agree_with_quadrature(family, given) -> None:
     torch.manual_seed(0)
     if model.conditional:
         y = torch.tensor([2])
-        law = model.class_law("prior", y)
-        weights = model.log_weights(x, 40_000, {"prior": law}, y=y)["prior"]
+        distribution = model.class_distribution("prior", y)
+        weights = model.log_weights(x, 40_000, {"prior": distribution}, y=y)["prior"]
     else:
-        y, law = None, model.prior()
-        weights = model.log_weights(x, 40_000, {"prior": law})["prior"]
+        y, distribution = None, model.prior()
+        weights = model.log_weights(x, 40_000, {"prior": distribution})["prior"]
     estimate = float(torch.logsumexp(weights, 0) - math.log(40_000))
     z, volume = grid(model.latent_dim, {1: 100_001, 2: 1201}[model.latent_dim])
     decoded = model.decode(z) if y is None else model.decode(z, y.expand(len(z)))
-    joint = law.log_prob(z) + decoded.log_prob(x.expand(len(z), 1)) + volume.log()
+    joint = distribution.log_prob(z) + decoded.log_prob(x.expand(len(z), 1)) + volume.log()
     assert estimate == pytest.approx(float(torch.logsumexp(joint.detach(), 0)), abs=0.04)
 
 

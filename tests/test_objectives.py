@@ -27,7 +27,7 @@ def random(seed, *shape):
 
 
 def normal(mean, sd):
-    """A normal law in float64: torch reads plain numbers as float32."""
+    """A normal distribution in float64: torch reads plain numbers as float32."""
     return Normal(*(torch.tensor(value, dtype=torch.float64) for value in (mean, sd)))
 
 
@@ -104,7 +104,7 @@ def test_student_t_divergence_is_a_log_ratio():
 
 
 def test_one_draw_estimates_are_unbiased():
-    """The mean over draws is non-negative, and zero if encoder and prior agree."""
+    """The mean over samples is non-negative, and zero if encoder and prior agree."""
     count = 200_000
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -116,8 +116,8 @@ def test_one_draw_estimates_are_unbiased():
         assert 0.01 < other < 1
         # nu -> infinity turns the t prior of the DE-VAE into a normal one
         logvar = torch.full((count, 2), -0.5)
-        draws = DiagonalGaussian(mu + 0.7, (0.5 * logvar).exp()).sample()
-        estimate = de_regularizer_2x(draws, logvar, 1e5).mean()
+        samples = DiagonalGaussian(mu + 0.7, (0.5 * logvar).exp()).sample()
+        estimate = de_regularizer_2x(samples, logvar, 1e5).mean()
         assert estimate.item() == pytest.approx(
             gaussian_kl_2x(mu[:1] + 0.7, logvar[:1]).item(), rel=0.02
         )

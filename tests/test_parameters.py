@@ -114,7 +114,7 @@ def test_the_papers_settings():
 
 def test_every_suite_loads_and_every_model_is_used_and_coloured():
     params = parameters.load(FILE)
-    assert set(params.suites) == {"demo", "paper", "smoke", "pictures"}
+    assert set(params.suites) == {"demo", "paper", "smoke", "images"}
     for suite in params.suites:
         assert parameters.load(FILE, {"suite": suite}).suite == suite
     used = {model for entry in params.experiments.values() for model in entry.models or ()}
@@ -291,7 +291,7 @@ MISTAKES = {
         "[tau_alpha, density_log,",
         [r"experiments.univariate.figures\[0\] = tau_alpha: cannot show data of source"],
     ),
-    "unknown law": (
+    "unknown distribution": (
         "latents: [prior, alternative, fitted]",
         "latents: [prior, aggregate]",
         [r"experiments.univariate.latents\[1\] = aggregate: must be one of prior, alternative"],
@@ -750,8 +750,8 @@ def test_the_vocabularies_agree_with_the_code_that_uses_them():
         assert METRICS[name]().model_dump() == options
     fit = inspect.signature(mixtures.fit_t_mixture).parameters
     assert {n: fit[n].default for n in LatentFit.model_fields} == LatentFit().model_dump()
-    (laws,) = get_args(get_args(Experiment.model_fields["latents"].annotation)[0])
-    assert get_args(laws) == LATENTS
+    (distributions,) = get_args(get_args(Experiment.model_fields["latents"].annotation)[0])
+    assert get_args(distributions) == LATENTS
 
 
 def test_every_family_takes_exactly_its_parameters():

@@ -83,7 +83,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     models = ["vae", "t3vae_nu5"]
     config = fake.collect_config(fake.UNIVARIATE, models) | {"figures": FIGURES}
-    fake.write(folder, "toy", fake.UNIVARIATE, config, draws=1000)
+    fake.write(folder, "toy", fake.UNIVARIATE, config, samples=1000)
     collect.run(folder, config, "toy")
     for name in FIGURES:
         figure.run(folder, fake.figure_config(name, models), "toy", name)
@@ -150,7 +150,7 @@ def test_what_was_run_is_there(page: Page) -> None:
         "2.14.1",  # version of torch
         "make figures",
         "no draw beyond the threshold 6",
-        "true law",
+        "true distribution",
     ):
         assert needed in page.text, needed
 
@@ -198,12 +198,14 @@ def _tables(
     prior: dict[str, float], fitted: dict[str, float], metric: str = "ks", mass: float = 1.05
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows, distances = [], []
-    for law, values in (("prior", prior), ("fitted", fitted)):
+    for latent, values in (("prior", prior), ("fitted", fitted)):
         for model, value in values.items():
-            rows.append((model, metric, law, "all", value))
-            distances.append((model, law, value))
-            ratio = mass if law == "fitted" else 4.0
-            rows += [(model, "tail_mass_ratio", law, f"{t}_tail", ratio) for t in ("left", "right")]
+            rows.append((model, metric, latent, "all", value))
+            distances.append((model, latent, value))
+            ratio = mass if latent == "fitted" else 4.0
+            rows += [
+                (model, "tail_mass_ratio", latent, f"{t}_tail", ratio) for t in ("left", "right")
+            ]
     columns = ["model", "metric", "latent", "group", "mean"]
     return pd.DataFrame(rows, columns=columns), pd.DataFrame(
         distances, columns=["model", "latent", "mean"]

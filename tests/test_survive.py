@@ -64,7 +64,7 @@ def test_killed_at_random_moments(family: str, prepared: Path, tmp_path: Path) -
     if models.model_class(family).conditional:
         prepared = shutil.copytree(prepared, tmp_path / "classes")
         children.add_classes(prepared)
-        configs["evaluate"]["metrics"].remove("log_likelihood")  # not of a class's law
+        configs["evaluate"]["metrics"].remove("log_likelihood")  # not of a class's distribution
     whole = shutil.copytree(prepared, tmp_path / "whole")
     started = time.monotonic()
     child = children.start(children.pipeline, whole, configs, RUN)

@@ -1,4 +1,4 @@
-"""The exact laws of the synthetic targets, against quadrature, SciPy, mpmath and Monte Carlo."""
+"""The exact synthetic targets, against quadrature, SciPy, mpmath and Monte Carlo."""
 
 from __future__ import annotations
 
@@ -50,21 +50,23 @@ def mp_sf(components, x):
 
 @pytest.mark.parametrize("components", [UNIVARIATE, WIDE])
 def test_univariate_density_and_distribution_agree_with_scipy(components):
-    law = UnivariateTMixture(components)
+    distribution = UnivariateTMixture(components)
     x = np.concatenate([np.linspace(-60, 60, 241), [-1e4, 1e4]])
-    np.testing.assert_allclose(law.pdf(x), scipy_pdf(components, x), rtol=1e-11)
-    np.testing.assert_allclose(law.log_prob(x[:, None]), np.log(law.pdf(x)), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(distribution.pdf(x), scipy_pdf(components, x), rtol=1e-11)
+    np.testing.assert_allclose(
+        distribution.log_prob(x[:, None]), np.log(distribution.pdf(x)), rtol=1e-11, atol=1e-12
+    )
     for point in (-35.0, -6.0, 0.45, 6.0, 14.0, 400.0):
         with mpmath.workdps(40):
             expected = float(mp_sf(components, point))
             below = float(1 - mp_sf(components, point))
-        assert float(law.sf(point)) == pytest.approx(expected, rel=1e-12)
-        assert float(law.cdf(point)) == pytest.approx(below, rel=1e-12)
+        assert float(distribution.sf(point)) == pytest.approx(expected, rel=1e-12)
+        assert float(distribution.cdf(point)) == pytest.approx(below, rel=1e-12)
 
 
 def test_univariate_values_of_the_paper_target():
-    law = UnivariateTMixture()
-    tails = law.tail_probability(6.0)
+    distribution = UnivariateTMixture()
+    tails = distribution.tail_probability(6.0)
     assert tails["right_tail"] == pytest.approx(0.00221255509, abs=5e-12)
     assert tails["left_tail"] == pytest.approx(0.00319560598, abs=5e-12)
     expected = {
@@ -73,7 +75,7 @@ def test_univariate_values_of_the_paper_target():
     }  # fmt: skip
     for p, quantile in expected.items():
         assert uni_quantile(p) == pytest.approx(quantile, abs=6e-6)
-    assert law.tail_index == [5.0]
+    assert distribution.tail_index == [5.0]
 
 
 @pytest.mark.parametrize("components", [UNIVARIATE, WIDE])
@@ -106,14 +108,16 @@ def test_quantile_solves_its_equation_to_1e_12(components, p):
 )
 def test_quantile_inverts_the_distribution_function(rows, p):
     total = sum(row[0] for row in rows)
-    law = UnivariateTMixture(
+    distribution = UnivariateTMixture(
         [{"weight": w / total, "mean": m, "scale": s, "nu": nu} for w, m, s, nu in rows]
     )
-    x = law.quantile(p)
+    x = distribution.quantile(p)
     # an abscissa is known to one rounding; so is the probability, times the density
-    slack = 4e-15 * max(1.0, abs(float(x))) * float(law.pdf(x))
-    assert float(law.cdf(x)) == pytest.approx(p, rel=1e-10, abs=slack)
-    assert float(law.isf(law.sf(x))) == pytest.approx(float(x), rel=1e-6, abs=1e-6)
+    slack = 4e-15 * max(1.0, abs(float(x))) * float(distribution.pdf(x))
+    assert float(distribution.cdf(x)) == pytest.approx(p, rel=1e-10, abs=slack)
+    assert float(distribution.isf(distribution.sf(x))) == pytest.approx(
+        float(x), rel=1e-6, abs=1e-6
+    )
 
 
 def test_univariate_score_is_the_derivative_of_the_log_density():
@@ -138,23 +142,23 @@ def test_univariate_score_is_the_derivative_of_the_log_density():
 @pytest.mark.parametrize("view", ["left_tail", "right_tail"])
 @pytest.mark.parametrize("components", [UNIVARIATE, WIDE])
 def test_univariate_expected_shortfall_by_quadrature(view, components):
-    law, p = UnivariateTMixture(components), 0.003
+    distribution, p = UnivariateTMixture(components), 0.003
     sign = -1 if view == "left_tail" else 1
-    q = law.tail_quantile(view, p)
+    q = distribution.tail_quantile(view, p)
     parts = [q, 2 * q, 10 * q, 100 * q, 1e4 * q, 1e8 * q]
     moment = sum(
         integrate.quad(lambda y: y * scipy_pdf(components, sign * y), a, b, epsabs=0)[0]
         for a, b in itertools.pairwise(parts)
     )
-    assert law.tail_mean(view, p) == pytest.approx(moment / p, rel=1e-6)
+    assert distribution.tail_mean(view, p) == pytest.approx(moment / p, rel=1e-6)
 
 
-def test_univariate_sample_follows_the_law_in_random_order():
-    law = UnivariateTMixture(WIDE)
-    x = law.sample(20_000, np.random.default_rng(3))
+def test_univariate_sample_follows_the_distribution_in_random_order():
+    distribution = UnivariateTMixture(WIDE)
+    x = distribution.sample(20_000, np.random.default_rng(3))
     assert x.shape == (20_000, 1)
-    assert stats.kstest(x[:, 0], law.cdf).pvalue > 1e-3
-    # the components are shuffled: halves follow the same law
+    assert stats.kstest(x[:, 0], distribution.cdf).pvalue > 1e-3
+    # the components are shuffled: halves follow the same distribution
     assert stats.ks_2samp(x[:10_000, 0], x[10_000:, 0]).pvalue > 1e-3
 
 
@@ -167,7 +171,7 @@ def test_univariate_sample_follows_the_law_in_random_order():
         [{"weight": 1.0, "mean": math.nan, "scale": 1.0, "nu": 5.0}],
     ],
 )
-def test_components_that_make_no_law_are_refused(components):
+def test_components_that_make_no_distribution_are_refused(components):
     with pytest.raises(ConfigError, match="components"):
         UnivariateTMixture(components)
 
@@ -210,19 +214,19 @@ def test_bivariate_density_by_adaptive_quadrature(point):
 
 
 def test_bivariate_density_does_not_depend_on_its_neighbours():
-    law = BivariateTMixture()
+    distribution = BivariateTMixture()
     points = np.array([[0.1, 0.2], [-60.0, 60.0], [500.0, 500.0], [3.0, -7.0], [64.5, 64.0]])
-    alone = np.concatenate([law.pdf(p[None]) for p in points])
-    np.testing.assert_allclose(law.pdf(points), alone, rtol=1e-9)
+    alone = np.concatenate([distribution.pdf(p[None]) for p in points])
+    np.testing.assert_allclose(distribution.pdf(points), alone, rtol=1e-9)
     assert biv_pdf(points[:, 0], points[:, 1]).shape == (5,)
 
 
 def test_bivariate_first_column_has_the_right_marginal():
-    law = BivariateTMixture()
+    distribution = BivariateTMixture()
     for a in (-6.0, 0.5):
         # integrate over b, with nodes that the class does not choose
         b = np.linspace(-57.5, 57.5, 2301)
-        ours = integrate.simpson(law.pdf(np.stack([np.full_like(b, a), b], axis=1)), x=b)
+        ours = integrate.simpson(distribution.pdf(np.stack([np.full_like(b, a), b], axis=1)), x=b)
         marginal = integrate.quad(
             lambda x, a=a: scipy_pdf(BIVARIATE, x) * stats.t.pdf(a - x, 6),
             -200,
@@ -234,18 +238,22 @@ def test_bivariate_first_column_has_the_right_marginal():
 
 
 def test_bivariate_score_is_the_gradient_of_the_log_density():
-    law = BivariateTMixture()
+    distribution = BivariateTMixture()
     points = np.array([[0.0, 0.0], [-4.0, -1.0], [15.0, 20.0], [80.0, 75.0]])
     h = 1e-4
     for column in (0, 1):
         shift = h * np.eye(2)[column]
-        slope = (law.log_prob(points + shift) - law.log_prob(points - shift)) / (2 * h)
-        np.testing.assert_allclose(law.score(points)[:, column], slope, rtol=1e-5, atol=1e-7)
+        slope = (distribution.log_prob(points + shift) - distribution.log_prob(points - shift)) / (
+            2 * h
+        )
+        np.testing.assert_allclose(
+            distribution.score(points)[:, column], slope, rtol=1e-5, atol=1e-7
+        )
 
 
 def test_bivariate_masses_agree_with_the_density():
     """Boundary integrals against the density integrated over disc and half disc."""
-    law, r = BivariateTMixture(), 5.0
+    distribution, r = BivariateTMixture(), 5.0
     nodes, weights = np.polynomial.legendre.leggauss(80)
     radius, radial = r * (nodes + 1) / 2, r / 2 * weights
     halves = {}
@@ -258,8 +266,8 @@ def test_bivariate_masses_agree_with_the_density():
             ],
             1,
         )
-        halves[name] = float((radial * radius) @ law.pdf(grid).reshape(80, 80) @ angular)
-    assert law.norm_sf(r) == pytest.approx(1 - halves["left"] - halves["right"], abs=1e-9)
+        halves[name] = float((radial * radius) @ distribution.pdf(grid).reshape(80, 80) @ angular)
+    assert distribution.norm_sf(r) == pytest.approx(1 - halves["left"] - halves["right"], abs=1e-9)
     left_plane = integrate.quad(
         lambda x: scipy_pdf(BIVARIATE, x) * stats.t.cdf(-x, 6),
         -500,
@@ -267,30 +275,30 @@ def test_bivariate_masses_agree_with_the_density():
         points=[-2, 2],
         limit=400,
     )[0]
-    tails = law.tail_probability(r)
+    tails = distribution.tail_probability(r)
     assert tails["left_tail"] == pytest.approx(left_plane - halves["left"], abs=1e-8)
     assert tails["right_tail"] == pytest.approx(1 - left_plane - halves["right"], abs=1e-8)
 
 
-def test_bivariate_sample_follows_the_law():
-    law = BivariateTMixture()
+def test_bivariate_sample_follows_the_distribution():
+    distribution = BivariateTMixture()
     n = 400_000
-    points = law.sample(n, np.random.default_rng(5))
+    points = distribution.sample(n, np.random.default_rng(5))
     norms = np.hypot(*points.T)
     for p in (0.3, 0.01, 0.001):
-        count = int((norms > law.norm_quantile(p)).sum())
+        count = int((norms > distribution.norm_quantile(p)).sum())
         assert abs(count - n * p) < 4.5 * math.sqrt(n * p)
     far = norms > 5
     for name, side in (
         ("left_tail", points[:, 0] < 0),
         ("right_tail", points[:, 0] >= 0),
     ):
-        p = law.tail_probability(5.0)[name]
+        p = distribution.tail_probability(5.0)[name]
         assert abs(int((far & side).sum()) - n * p) < 4.5 * math.sqrt(n * p)
-    q = law.norm_quantile(0.01)
+    q = distribution.norm_quantile(0.01)
     beyond = norms[norms > q]
     error = 5 * beyond.std() / math.sqrt(len(beyond))
-    assert law.tail_mean("norm", 0.01) == pytest.approx(beyond.mean(), abs=error)
+    assert distribution.tail_mean("norm", 0.01) == pytest.approx(beyond.mean(), abs=error)
     # one chi-square for each noise vector: with X = 0, squares of both columns are dependent
     still = BivariateTMixture(
         [{"weight": 1.0, "mean": 0.0, "scale": 1e-12, "nu": 50.0}], 0.0, 8.0, 9.0
@@ -300,12 +308,14 @@ def test_bivariate_sample_follows_the_law():
 
 
 def test_bivariate_expected_shortfall_by_quadrature_of_the_survival_function():
-    law, p = BivariateTMixture(), 0.01
-    q = law.norm_quantile(p)
-    assert law.norm_sf(q) == pytest.approx(p, rel=1e-8)
+    distribution, p = BivariateTMixture(), 0.01
+    q = distribution.norm_quantile(p)
+    assert distribution.norm_sf(q) == pytest.approx(p, rel=1e-8)
     r = np.geomspace(q, 30 * q, 60)
-    tail = integrate.simpson(np.array([law.norm_sf(v, step=0.8) for v in r]) * r, x=np.log(r))
-    assert law.tail_mean("norm", p) == pytest.approx(q + tail / p, rel=1e-3)
+    tail = integrate.simpson(
+        np.array([distribution.norm_sf(v, step=0.8) for v in r]) * r, x=np.log(r)
+    )
+    assert distribution.tail_mean("norm", p) == pytest.approx(q + tail / p, rel=1e-3)
 
 
 def test_bivariate_parameters_are_checked():
@@ -357,12 +367,14 @@ def test_each_split_has_its_own_numbers(tmp_path):
     assert not np.isin(train, validation).any()
 
 
-def test_law_of_a_data_set():
-    assert isinstance(datasets.load_law(config()), UnivariateTMixture)
-    law = datasets.load_law(config(source="t_mixture_2d", amplitude=1.0, noise_scale=2.0))
-    assert (law.amplitude, law.noise_scale) == (1.0, 2.0)
+def test_distribution_of_a_data_set():
+    assert isinstance(datasets.load_distribution(config()), UnivariateTMixture)
+    distribution = datasets.load_distribution(
+        config(source="t_mixture_2d", amplitude=1.0, noise_scale=2.0)
+    )
+    assert (distribution.amplitude, distribution.noise_scale) == (1.0, 2.0)
     with pytest.raises(ConfigError, match="no such data source"):
-        datasets.load_law({"source": "t_mixture_3d"})
+        datasets.load_distribution({"source": "t_mixture_3d"})
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path, monkeypatch):

@@ -18,7 +18,15 @@ from t3vae.errors import DataError
 from t3vae.provenance import digests
 from t3vae.runtime import files, layout
 from t3vae.stages import collect
-from t3vae.tables import density_curves, headlines, latents, loss_histories, names, outputs, reads
+from t3vae.tables import (
+    density_curves,
+    headlines,
+    latent_mismatch,
+    loss_histories,
+    names,
+    outputs,
+    reads,
+)
 from t3vae.tables.csv_files import read_table, significant, write_table
 from t3vae.tables.density_grids import Heatmaps
 
@@ -82,9 +90,9 @@ def test_names_follow_the_figures() -> None:
 # --- curves -------------------------------------------------------------------------------
 
 
-def test_true_tails_are_those_of_the_law() -> None:
-    law = datasets.load_law(fake.UNIVARIATE)
-    left, right = density_curves.tails(np.zeros((10, 1)), law)
+def test_true_tails_are_those_of_the_distribution() -> None:
+    distribution = datasets.load_distribution(fake.UNIVARIATE)
+    left, right = density_curves.tails(np.zeros((10, 1)), distribution)
     assert (left.name, right.name) == ("left", "right")
     # quantiles at 1e-5 and 1 - 1e-5, from 40-digit arithmetic
     assert left.quantile(np.array([1e-5]))[0] == pytest.approx(16.54427, abs=1e-5)
@@ -94,9 +102,9 @@ def test_true_tails_are_those_of_the_law() -> None:
 
 
 def test_tail_of_the_norm_agrees_with_simulation() -> None:
-    law = datasets.load_law(fake.BIVARIATE)
-    (tail,) = density_curves.tails(np.zeros((10, 2)), law)
-    norms = np.linalg.norm(law.sample(400_000, np.random.default_rng(0)), axis=1)
+    distribution = datasets.load_distribution(fake.BIVARIATE)
+    (tail,) = density_curves.tails(np.zeros((10, 2)), distribution)
+    norms = np.linalg.norm(distribution.sample(400_000, np.random.default_rng(0)), axis=1)
     for radius in (8.0, 12.0, 20.0):
         observed = int((norms > radius).sum())
         expected = float(tail.survival(np.array([radius]))[0])
@@ -104,36 +112,36 @@ def test_tail_of_the_norm_agrees_with_simulation() -> None:
     for p in (0.1, 1e-3, 1e-5):
         back = tail.survival(tail.quantile(np.array([p])))[0]
         assert back == pytest.approx(p, rel=0.02)
-        exact = law.norm_quantile(p)
+        exact = distribution.norm_quantile(p)
         assert tail.quantile(np.array([p]))[0] == pytest.approx(exact, rel=0.005)
 
 
 @pytest.mark.parametrize("kind", ["densities", "densities_log", "survival", "quantiles"])
-def test_a_sample_of_the_law_stays_in_the_band(kind: str) -> None:
-    law = datasets.load_law(fake.UNIVARIATE)
+def test_a_sample_of_the_distribution_stays_in_the_band(kind: str) -> None:
+    distribution = datasets.load_distribution(fake.UNIVARIATE)
     rng = np.random.default_rng(1)
-    draws = 20_000
+    samples = 20_000
     inside = []
-    for curve in density_curves.curves(kind, np.zeros((10, 1)), law, draws):
+    for curve in density_curves.curves(kind, np.zeros((10, 1)), distribution, samples):
         low, high = curve.band
         for _ in range(20):
-            value = curve.measure(law.sample(draws, rng).reshape(-1, 1))
+            value = curve.measure(distribution.sample(samples, rng).reshape(-1, 1))
             inside.append((value >= low - 1e-12) & (value <= high + 1e-12))
     share = np.concatenate(inside).mean()
     assert 0.93 < share < 0.995  # discrete counts make the band a little too wide
 
 
 def test_densities_integrate_to_the_mass_of_their_range() -> None:
-    law = datasets.load_law(fake.UNIVARIATE)
-    (curve,) = density_curves.curves("densities", np.zeros((10, 1)), law, 1000)
+    distribution = datasets.load_distribution(fake.UNIVARIATE)
+    (curve,) = density_curves.curves("densities", np.zeros((10, 1)), distribution, 1000)
     mass = float((curve.truth * (curve.right - curve.left)).sum())
     assert mass == pytest.approx(mixture_sf(curve.left[0]) - mixture_sf(curve.right[-1]), rel=1e-9)
-    draws = np.linspace(curve.left[0], curve.right[-1], 50_001)[:-1, None]
-    flat = curve.measure(draws)
+    samples = np.linspace(curve.left[0], curve.right[-1], 50_001)[:-1, None]
+    flat = curve.measure(samples)
     assert float((flat * (curve.right - curve.left)).sum()) == pytest.approx(1.0, abs=1e-4)
 
 
-def test_without_a_law_the_test_data_stand_for_it() -> None:
+def test_without_a_distribution_the_test_data_stand_for_it() -> None:
     test = np.random.default_rng(2).standard_t(4, (5000, 1))
     left, right = density_curves.tails(test, None)
     assert right.survival(np.array([1.0]))[0] == pytest.approx((test > 1.0).mean())
@@ -143,8 +151,8 @@ def test_without_a_law_the_test_data_stand_for_it() -> None:
 
 
 def test_rows_spread_over_seeds() -> None:
-    law = datasets.load_law(fake.UNIVARIATE)
-    curve = density_curves.curves("survival", np.zeros((10, 1)), law, 1000)[0]
+    distribution = datasets.load_distribution(fake.UNIVARIATE)
+    curve = density_curves.curves("survival", np.zeros((10, 1)), distribution, 1000)[0]
     values = [np.full(len(curve.left), v) for v in (0.1, 0.2, 0.6)]
     row = next(density_curves.rows(curve, "vae", "prior", values))
     assert (row["mean"], row["minimum"], row["maximum"], row["seeds"]) == (0.3, 0.1, 0.6, 3)
@@ -154,10 +162,10 @@ def test_rows_spread_over_seeds() -> None:
 
 
 def test_heatmaps_hold_densities() -> None:
-    law = datasets.load_law(fake.BIVARIATE)
+    distribution = datasets.load_distribution(fake.BIVARIATE)
     rng = np.random.default_rng(0)
-    test = law.sample(50_000, rng)
-    grid = Heatmaps.of(test, law.log_prob, 3)
+    test = distribution.sample(50_000, rng)
+    grid = Heatmaps.of(test, distribution.log_prob, 3)
     grid.add("vae", "prior", test)
     frame = grid.table()
     area = (frame["x_right"] - frame["x_left"]) * (frame["y_right"] - frame["y_left"])
@@ -171,9 +179,9 @@ def test_mismatch_is_the_two_sample_statistic() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(400, 2)), rng.normal(0.3, 1.2, size=(300, 2))
     expected = max(stats.ks_2samp(a[:, i], b[:, i]).statistic for i in range(2))
-    assert latents.mismatch(a, b) == pytest.approx(expected, abs=1e-12)
+    assert latent_mismatch.mismatch(a, b) == pytest.approx(expected, abs=1e-12)
     ties = np.array([[0.0], [0.0], [1.0]])
-    assert latents.mismatch(ties, ties) == 0.0
+    assert latent_mismatch.mismatch(ties, ties) == 0.0
 
 
 def _history(epochs: int, value: float) -> pd.DataFrame:
@@ -254,9 +262,9 @@ def test_stretched_draws_have_the_stretched_survival(univariate: Path) -> None:
 def test_an_alternative_that_is_the_prior_is_not_repeated(univariate: Path) -> None:
     for name in ("densities.csv", "survival.csv", "metrics.csv", "latent_mismatch.csv"):
         frame = table(univariate, name)
-        laws = frame.groupby("model")["latent"].agg(lambda values: set(values.dropna()))
-        assert "alternative" not in laws["vae"]
-        assert {"prior", "alternative", "fitted"} <= laws["t3vae_nu5"]
+        distributions = frame.groupby("model")["latent"].agg(lambda values: set(values.dropna()))
+        assert "alternative" not in distributions["vae"]
+        assert {"prior", "alternative", "fitted"} <= distributions["t3vae_nu5"]
 
 
 def test_missing_values_keep_their_reason(univariate: Path) -> None:
@@ -318,12 +326,12 @@ def test_provenance_names_every_input(univariate: Path) -> None:
 
 def test_collect_says_which_tensor_is_missing(tmp_path: Path) -> None:
     config = fake.collect_config(fake.UNIVARIATE, ["vae"])
-    fake.write(tmp_path, "toy", fake.UNIVARIATE, config, draws=50)
+    fake.write(tmp_path, "toy", fake.UNIVARIATE, config, samples=50)
     path = layout.under(tmp_path, layout.samples("toy", "vae", 1))
     tensors = files.read_tensors(path)
-    del tensors["draws/fitted"]
+    del tensors["samples/fitted"]
     files.write_tensors(path, tensors)
-    with pytest.raises(DataError, match="draws/fitted"):
+    with pytest.raises(DataError, match="samples/fitted"):
         collect.run(tmp_path, config, "toy")
 
 
@@ -331,7 +339,7 @@ def test_tables_of_the_largest_experiment_fit_into_git(tmp_path: Path) -> None:
     models = ["vae", *(f"t3vae_nu{i}" for i in range(22, 44))]
     for dataset in (fake.UNIVARIATE, fake.BIVARIATE):
         config = fake.collect_config(dataset, models) | {"seeds": [0]}
-        fake.write(tmp_path, dataset["source"], dataset, config, draws=20_000)
+        fake.write(tmp_path, dataset["source"], dataset, config, samples=20_000)
         collect.run(tmp_path, config, dataset["source"])
         for path in layout.under(tmp_path, f"results/tables/{dataset['source']}").glob("*.csv"):
             assert path.stat().st_size < 1_000_000, path.name
@@ -339,7 +347,7 @@ def test_tables_of_the_largest_experiment_fit_into_git(tmp_path: Path) -> None:
 
 def test_without_a_control_nothing_is_paired(tmp_path: Path) -> None:
     config = fake.collect_config(fake.UNIVARIATE, ["vae"]) | {"control": None, "figures": []}
-    fake.write(tmp_path, "toy", fake.UNIVARIATE, config, draws=50)
+    fake.write(tmp_path, "toy", fake.UNIVARIATE, config, samples=50)
     collect.run(tmp_path, config, "toy")
     assert table(tmp_path, "paired.csv").empty
     assert json.loads(layout.under(tmp_path, layout.headline("toy", "vae")).read_text())

@@ -81,11 +81,11 @@ def test_smallest_divergence_has_the_reference_value():
 
 def test_divergence_by_quadrature_in_one_dimension():
     tau, r = 1.3, 0.8
-    law = TiltedGaussian(tau, 1)
+    distribution = TiltedGaussian(tau, 1)
 
     def integrand(x):
         log_q = stats.norm.logpdf(x, r)
-        log_p = law.log_prob(torch.tensor([x], dtype=torch.float64)).item()
+        log_p = distribution.log_prob(torch.tensor([x], dtype=torch.float64)).item()
         return math.exp(log_q) * (log_q - log_p)
 
     expected = quad(integrand, -9, 11, points=[0.0])[0]
@@ -102,19 +102,21 @@ def test_density_integrates_to_one():
 
 
 @pytest.mark.parametrize(("tau", "d"), [(0.0, 3), (6.0, 1), (20.0, 16)])
-def test_draws_follow_the_law(tau, d):
+def test_draws_follow_the_distribution(tau, d):
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        law = TiltedGaussian(tau, d)
-        draws = law.sample((40_000,)).double()
+        distribution = TiltedGaussian(tau, d)
+        samples = distribution.sample((40_000,)).double()
     grid = np.linspace(1e-9, tau + 30, 200_001)
     logs = (d - 1) * np.log(grid) - grid**2 / 2 + tau * grid
     distribution = cumulative_trapezoid(np.exp(logs - logs.max()), grid, initial=0)
     distribution /= distribution[-1]
-    radius = torch.linalg.vector_norm(draws, dim=-1).numpy()
+    radius = torch.linalg.vector_norm(samples, dim=-1).numpy()
     assert stats.kstest(radius, lambda r: np.interp(r, grid, distribution)).pvalue > 1e-3
-    assert law.variance[0].item() == pytest.approx(draws.square().mean().item(), rel=0.02)
-    assert draws.mean(0).abs().max() < 0.06 * law.variance[0].sqrt()
+    assert distribution.variance[0].item() == pytest.approx(
+        samples.square().mean().item(), rel=0.02
+    )
+    assert samples.mean(0).abs().max() < 0.06 * distribution.variance[0].sqrt()
 
 
 def test_regularizer_is_the_quadratic_surrogate():

@@ -106,11 +106,11 @@ def test_results_name_no_folder(finished):
 
 
 def test_expected_size_is_about_right(fresh):
-    """Draws and data make up nearly all of a larger run; here they are counted by hand."""
+    """Samples and data make up nearly all of a larger run; here they are counted by hand."""
     change(fresh, {"suite": "demo", "suites.demo": ["bivariate"]})
     plan = Plan(parameters.load(fresh / "params.yaml"))
-    runs, draws, encoded, rows = 4 * 3, 3 * 500_000 * (2 + 1), 200_000, 900_000 * 2
-    expected = 4 * (rows + runs * (draws + encoded))
+    runs, samples, encoded, rows = 4 * 3, 3 * 500_000 * (2 + 1), 200_000, 900_000 * 2
+    expected = 4 * (rows + runs * (samples + encoded))
     assert expected <= disk.expected_bytes(plan) <= 1.1 * expected
     assert f"take about {expected / 1e9:.1f} GB" in disk.start_message(plan, fresh)
 
@@ -201,7 +201,7 @@ def test_new_model_reruns_nothing(copy):
 
 
 def test_new_parameter_of_another_verb_reruns_no_training(copy):
-    declared = '    fit: LatentFit = field("Fit of the law `fitted`.")\n'
+    declared = '    fit: LatentFit = field("Fit of the distribution `fitted`.")\n'
     new = declared + '    extra: Count = field("Another.", 1)\n'
     edit(copy / "src/t3vae/settings/config.py", declared, new)
     later = runs("vae", "sample", "evaluate") | runs("t3vae_nu9", "sample", "evaluate")

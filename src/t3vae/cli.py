@@ -75,7 +75,7 @@ def _options(*options: Any) -> Callable[[Command], Command]:
 def cli() -> None:
     """Heavy-tailed variational autoencoders: train, sample, measure, draw.
 
-    The steps, in order: prepare, extractor (pictures only), train, sample, evaluate, collect,
+    The steps, in order: prepare, extractor (images only), train, sample, evaluate, collect,
     figure, report. Each is one job of the workflow and can be run by hand. `snakemake -j4` runs
     what is missing.
     """
@@ -123,7 +123,7 @@ def prepare(dataset: str, params: Path, root: Path, config: str | None) -> None:
 def extractor(
     dataset: str, params: Path, root: Path, config: str | None, device: str | None
 ) -> None:
-    """Train the classifier whose features judge pictures of a data set."""
+    """Train the classifier whose features judge images of a data set."""
     resolved = _config("extractor", config, params, dataset=dataset)
     chosen = _device(device, params)
     _stage("extractor")(root, resolved, dataset, device=chosen)
@@ -149,7 +149,7 @@ def _run_verb(verb: str, text: str) -> None:
 
 
 _run_verb("train", "Train one model with one seed; goes on where an earlier try was stopped.")
-_run_verb("sample", "Draw from a trained model and fit its latent law.")
+_run_verb("sample", "Draw from a trained model and fit its latent distribution.")
 _run_verb("evaluate", "Compute all metrics of one run.")
 
 

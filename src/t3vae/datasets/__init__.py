@@ -3,8 +3,8 @@
 A source is a module with a function ``build(config)`` that returns the arrays, the tail
 index of each column and whatever else its manifest should say. A source that reads files of
 the user has ``read(config, root)`` instead; relative folders start at the root folder. A
-source with a known law also has a function ``law(config)``. Sources are imported when they
-are used.
+source with a known distribution also has a function ``distribution(config)``. Sources are imported
+when they are used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from t3vae.runtime import files, layout
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["REGISTRY", "SPLITS", "load_law", "names", "prepare"]
+__all__ = ["REGISTRY", "SPLITS", "load_distribution", "names", "prepare"]
 
 REGISTRY = {
     "t_mixture_1d": "t3vae.datasets.synthetic:build",
@@ -119,8 +119,8 @@ def _write(
     files.write_json(folder / "manifest.json", manifest)
 
 
-def load_law(config: Mapping[str, Any]) -> Any | None:
-    """Return the exact law of a data set, or None where it is not known.
+def load_distribution(config: Mapping[str, Any]) -> Any | None:
+    """Return the exact distribution of a data set, or None where it is not known.
 
     Args:
         config: the resolved configuration of the data set.
@@ -128,8 +128,8 @@ def load_law(config: Mapping[str, Any]) -> Any | None:
     Raises:
         ConfigError: no such source.
     """
-    law = getattr(_source(config), "law", None)
-    return None if law is None else law(config)
+    distribution = getattr(_source(config), "distribution", None)
+    return None if distribution is None else distribution(config)
 
 
 def _source(config: Mapping[str, Any]) -> Any:

@@ -4,7 +4,7 @@
 
 The defaults (A = 2, P = 8, X ~ 0.7 t_1(-2, 4, 5) + 0.3 t_1(2, 4, 5), nu_e = 6, s = 1)
 are the target of Kim et al. 2024. Density and score are quadratures over X; masses of discs
-and half discs are boundary integrals, because for e with radial law
+and half discs are boundary integrals, because for e with radial distribution
 P(|e| <= r) = 1 - (1 + r^2 / (nu s))^(-nu/2) the divergence theorem turns the mass of a region
 into a smooth integral over its boundary.
 """
@@ -22,7 +22,7 @@ from scipy import optimize, special
 from t3vae.datasets.synthetic import UnivariateTMixture, draw_splits
 from t3vae.errors import ConfigError
 
-__all__ = ["BIVARIATE", "BivariateTMixture", "biv_pdf", "build", "law"]
+__all__ = ["BIVARIATE", "BivariateTMixture", "biv_pdf", "build", "distribution"]
 
 Array = NDArray[np.float64]
 
@@ -31,16 +31,16 @@ BIVARIATE: list[dict[str, float]] = [
     {"weight": 0.3, "mean": 2.0, "scale": 4.0, "nu": 5.0},
 ]
 
-REACH = 60.0  # nodes beyond the outermost focus, in units of the law
+REACH = 60.0  # nodes beyond the outermost focus, in units of the distribution
 NEAR = 64.0  # farther points get their own graded nodes
 BLOCK = 2**20  # density terms at a time
 
 
 class BivariateTMixture:
-    """Law of ``(X, X + A sin(2 pi X / P)) + e``; points have shape ``[N, 2]``.
+    """Distribution of ``(X, X + A sin(2 pi X / P)) + e``; points have shape ``[N, 2]``.
 
     Args:
-        components: components of the law of X, as in
+        components: components of the distribution of X, as in
             :class:`~t3vae.datasets.synthetic.UnivariateTMixture`.
         amplitude: A.
         period: P > 0.
@@ -75,25 +75,25 @@ class BivariateTMixture:
                 raise ConfigError(f"{name} = {value!r}: must be a finite number greater than 0.")
         if not np.isfinite(amplitude):
             raise ConfigError(f"amplitude = {amplitude!r}: must be a finite number.")
-        self.curve_law = UnivariateTMixture(components)
+        self.curve_distribution = UnivariateTMixture(components)
         self.amplitude, self.period = float(amplitude), float(period)
         self.noise_nu, self.noise_scale = float(noise_nu), float(noise_scale)
         slope = 1 + abs(2 * np.pi * amplitude / period)
         # trapezoid steps this small against the nearest complex singularity leave ~1e-13
         self.step = 0.13 * min(
             np.sqrt(noise_scale * noise_nu / 6) * 2.6 / max(slope, 1.0),
-            float(self.curve_law.deviations.min()),
+            float(self.curve_distribution.deviations.min()),
         )
 
     @property
     def tail_index(self) -> list[float | None]:
         """Tail index of each column: the smaller one of curve and noise."""
-        index = min(float(self.curve_law.nus.min()), self.noise_nu)
+        index = min(float(self.curve_distribution.nus.min()), self.noise_nu)
         return [index, index]
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw ``[n, 2]`` points; one chi-square per noise vector."""
-        x = self.curve_law.sample(n, rng)[:, 0]
+        x = self.curve_distribution.sample(n, rng)[:, 0]
         noise = rng.standard_normal((n, 2))
         noise *= np.sqrt(self.noise_scale * self.noise_nu / rng.chisquare(self.noise_nu, n))[
             :, None
@@ -129,20 +129,22 @@ class BivariateTMixture:
             # a block of neighbours shares its nodes
             length = max(1, int(BLOCK / (4 * REACH / self.step)))
             block = order[start : start + length]
-            foci = np.concatenate([self.curve_law.means, points[block].ravel()])
+            foci = np.concatenate([self.curve_distribution.means, points[block].ravel()])
             nodes = np.arange(foci.min() - REACH, foci.max() + REACH, self.step)
             weights = np.full(len(nodes), self.step)
             result[block] = self._terms(points[block], nodes, weights, gradient)
             start += length
         for index in np.flatnonzero(~near):
-            nodes, weights = _graded([*self.curve_law.means, *points[index]], 5 * self.step)
+            nodes, weights = _graded(
+                [*self.curve_distribution.means, *points[index]], 5 * self.step
+            )
             result[index] = self._terms(points[index : index + 1], nodes, weights, gradient)[0]
         return result
 
     def _terms(self, points: Array, nodes: Array, weights: Array, gradient: bool) -> Array:
         nu, scale = self.noise_nu, self.noise_scale
         first, second = self._curve(nodes)
-        masses = weights * self.curve_law.pdf(nodes) / (2 * np.pi * scale)
+        masses = weights * self.curve_distribution.pdf(nodes) / (2 * np.pi * scale)
         a, b = points[:, :1] - first, points[:, 1:] - second
         square = a * a
         square += b * b
@@ -177,7 +179,7 @@ class BivariateTMixture:
     def _disc(self, arc: tuple[Array, Array], weights: Array, r: float, step: float) -> float:
         """Return E_X of (1/2 pi) int F(|q|) dphi over an arc q = -c(X) + r u(t)."""
         nodes = np.arange(-r - REACH, r + REACH, step)
-        masses = step * self.curve_law.pdf(nodes)
+        masses = step * self.curve_distribution.pdf(nodes)
         total = 0.0
         length = max(1, BLOCK // len(weights))
         for start in range(0, len(nodes), length):
@@ -189,7 +191,7 @@ class BivariateTMixture:
         return total
 
     def _swirl(self, q1: Array, q2: Array) -> Array:
-        """Return F(|q|) / (2 pi |q|^2), smooth at the origin; F is the radial law of e."""
+        """Return F(|q|) / (2 pi |q|^2), smooth at the origin; F is the radial distribution of e."""
         square = q1 * q1 + q2 * q2
         square /= self.noise_nu * self.noise_scale
         radial = -np.expm1(-self.noise_nu / 2 * np.log1p(square))
@@ -206,9 +208,9 @@ class BivariateTMixture:
         r = float(threshold)
         beyond = self.norm_sf(r)
         # half plane {v_1 < 0}: e_1 is univariate t; half disc: arc and diameter
-        nodes, weights = _graded([*self.curve_law.means, 0.0], 4 * self.step)
+        nodes, weights = _graded([*self.curve_distribution.means, 0.0], 4 * self.step)
         half_plane = float(
-            (weights * self.curve_law.pdf(nodes))
+            (weights * self.curve_distribution.pdf(nodes))
             @ special.stdtr(self.noise_nu, -nodes / np.sqrt(self.noise_scale))
         )
         count = max(4, int(np.ceil(r / (2 * self.step))))
@@ -222,14 +224,14 @@ class BivariateTMixture:
         """Return the part of the boundary integral along v_1 = 0, from -r up to r."""
         heights, weights = _panels(np.linspace(-r, r, 2 * count))
         nodes = np.arange(-r - REACH, r + REACH, self.step)
-        masses = self.step * self.curve_law.pdf(nodes)
+        masses = self.step * self.curve_distribution.pdf(nodes)
         first, second = (c[:, None] for c in self._curve(nodes))
         swirl = self._swirl(np.broadcast_to(-first, (len(nodes), len(heights))), heights - second)
         return float(masses @ ((swirl * -first) @ weights))
 
-    @lru_cache(maxsize=64)  # noqa: B019 - a law lives as long as its process
+    @lru_cache(maxsize=64)  # noqa: B019 - a distribution lives as long as its process
     def norm_quantile(self, p: float) -> float:
-        """Radius beyond which the law has mass ``p``, to about nine digits."""
+        """Radius beyond which the distribution has mass ``p``, to about nine digits."""
         if not 0 < p < 1:
             raise ConfigError(f"p = {p!r}: must be greater than 0 and less than 1.")
         low, high = 1e-3, 8.0
@@ -285,15 +287,15 @@ def _graded(foci: Sequence[float], width: float) -> tuple[Array, Array]:
     return _panels(edges[keep])
 
 
-def law(config: Mapping[str, Any]) -> BivariateTMixture:
-    """Return the exact law of a data set with source ``t_mixture_2d``."""
+def distribution(config: Mapping[str, Any]) -> BivariateTMixture:
+    """Return the exact distribution of a data set with source ``t_mixture_2d``."""
     keys = ("components", "amplitude", "period", "noise_nu", "noise_scale")
     return BivariateTMixture(**{key: config[key] for key in keys if key in config})
 
 
 def build(config: Mapping[str, Any]) -> dict[str, Any]:
     """Draw a data set with source ``t_mixture_2d``; see :mod:`t3vae.datasets`."""
-    target = law(config)
+    target = distribution(config)
     return {
         "arrays": draw_splits(target, config),
         "tail_index": target.tail_index,

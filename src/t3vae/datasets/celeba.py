@@ -1,6 +1,6 @@
 """CelebA: aligned faces with 40 attributes, in the official splits (Liu et al. 2015).
 
-The pictures are those of ``img_align_celeba`` (a folder, or the official zip archive);
+The images are those of ``img_align_celeba`` (a folder, or the official zip archive);
 attributes and splits are the official text files. The centre of 148 pixels is resized to
 64 by default.
 """
@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from t3vae.datasets.image_files import fingerprints, read_pictures
+from t3vae.datasets.image_files import fingerprints, read_images
 from t3vae.datasets.labelled import assert_disjoint, manifest
 from t3vae.datasets.shelves import Shelf, open_shelf
 from t3vae.errors import DataError
 from t3vae.published.raw_files import RawFile, folder_of, locate
 
-__all__ = ["ATTRIBUTES", "PARTITION", "PICTURES", "ROWS", "read"]
+__all__ = ["ATTRIBUTES", "IMAGES", "PARTITION", "ROWS", "read"]
 
 Array = NDArray[Any]
 
 FOLDER = "img_align_celeba"
 DRIVE = "https://drive.google.com/file/d"
 
-PICTURES = RawFile(
+IMAGES = RawFile(
     f"{FOLDER}.zip",
     1_443_490_838,
     {"md5": "00d2c5bc6d35e252742224ab0c1e8fcb"},
-    f"{DRIVE}/0B7EVK8r0v71pZjFTYXZWM3FlRnM (or its 202599 pictures in the folder {FOLDER})",
+    f"{DRIVE}/0B7EVK8r0v71pZjFTYXZWM3FlRnM (or its 202599 images in the folder {FOLDER})",
     "0B7EVK8r0v71pZjFTYXZWM3FlRnM",
 )
 ATTRIBUTES = RawFile(
@@ -50,7 +50,7 @@ PARTITION = RawFile(
 )
 
 ROWS = {"train": 162_770, "validation": 19_867, "test": 19_962}
-"""Pictures of the official splits, in the order of their numbers 0, 1, 2."""
+"""Images of the official splits, in the order of their numbers 0, 1, 2."""
 
 COUNT = 40  # attributes
 BLOCK = 4096
@@ -67,16 +67,16 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
         DataError: a file is missing, cut, damaged, another one, or has wrong counts.
     """
     folder = folder_of(config, root) / FOLDER
-    files = [ATTRIBUTES, PARTITION] if folder.is_dir() else [PICTURES, ATTRIBUTES, PARTITION]
+    files = [ATTRIBUTES, PARTITION] if folder.is_dir() else [IMAGES, ATTRIBUTES, PARTITION]
     found = locate(files, config, root)
     names, attributes, values = _attributes(found[ATTRIBUTES.name][0])
     splits = _partition(found[PARTITION.name][0], names)
-    shelf = open_shelf(folder if folder.is_dir() else found[PICTURES.name][0])
+    shelf = open_shelf(folder if folder.is_dir() else found[IMAGES.name][0])
     _all_there(shelf, names)
     sources: dict[str, Any] = {name: described for name, (_, described) in found.items()}
     arrays: dict[str, Array] = {}
     for split, rows in splits.items():
-        arrays[split], checksum = read_pictures(
+        arrays[split], checksum = read_images(
             shelf,
             [names[row] for row in rows],
             channels=3,
@@ -110,7 +110,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _attributes(path: Path) -> tuple[list[str], list[str], Array]:
-    """Return picture names, attribute names and 0/1 values ``[N, 40]``."""
+    """Return image names, attribute names and 0/1 values ``[N, 40]``."""
     lines = _lines(path)
     attributes = lines[1].split() if len(lines) > 1 else []
     if len(attributes) != COUNT:
@@ -145,7 +145,7 @@ def _partition(path: Path, names: list[str]) -> dict[str, Array]:
     for split, rows in splits.items():
         if len(rows) != ROWS[split]:
             raise DataError(
-                f"{path}: gives {len(rows)} pictures to {split} instead of {ROWS[split]}."
+                f"{path}: gives {len(rows)} images to {split} instead of {ROWS[split]}."
             )
     return splits
 
@@ -154,7 +154,7 @@ def _all_there(shelf: Shelf, names: list[str]) -> None:
     given, wanted = set(shelf.names), set(names)
     if missing := sorted(wanted - given):
         raise DataError(
-            f"{shelf.where(missing[0])}: missing, and {len(missing) - 1} more pictures of "
+            f"{shelf.where(missing[0])}: missing, and {len(missing) - 1} more images of "
             f"{len(names)}. Unpack the archive again."
         )
     if more := sorted(given - wanted):
@@ -165,7 +165,7 @@ def _all_there(shelf: Shelf, names: list[str]) -> None:
 
 
 def _drop_duplicates(arrays: dict[str, Array], place: str) -> dict[str, list[int]]:
-    """Drop training and validation pictures that are in a later split too; say which."""
+    """Drop training and validation images that are in a later split too; say which."""
     hashes = {split: fingerprints(arrays[split]) for split in ROWS}
     dropped = {}
     for split, later in (("validation", ("test",)), ("train", ("validation", "test"))):
@@ -173,7 +173,7 @@ def _drop_duplicates(arrays: dict[str, Array], place: str) -> dict[str, list[int
         fresh = ~np.isin(hashes[split], seen)
         dropped[split] = np.flatnonzero(~fresh).tolist()
         if not fresh.any():
-            raise DataError(f"{place}: every {split} picture is in another split too.")
+            raise DataError(f"{place}: every {split} image is in another split too.")
         if not fresh.all():
             kept = np.flatnonzero(fresh)
             hashes[split] = hashes[split][kept]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from t3vae.datasets.labelled import Pictures, assemble
+from t3vae.datasets.labelled import Images, assemble
 from t3vae.errors import DataError
 from t3vae.published.archives import read_members
 from t3vae.published.pickles import read_pickle
@@ -29,13 +29,13 @@ class Release(NamedTuple):
     Attributes:
         file: the archive.
         folder: folder of its members.
-        train: members with training pictures.
-        test: members with test pictures.
+        train: members with training images.
+        test: members with test images.
         meta: member with the names of the classes.
         labels: key of the labels.
         names: key of the names of the classes.
         classes: number of classes.
-        rows: pictures by kind of member: of all training members together, and of the test.
+        rows: images by kind of member: of all training members together, and of the test.
     """
 
     file: RawFile
@@ -114,10 +114,10 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
     parts = []
     for names, rows in zip((release.train, release.test), release.rows, strict=True):
         batches = [_batch(read[name], release, f"{path}: {members[name]}") for name in names]
-        joined = Pictures(*(np.concatenate(part) for part in zip(*batches, strict=True)))
+        joined = Images(*(np.concatenate(part) for part in zip(*batches, strict=True)))
         if len(joined.labels) != rows:
             raise DataError(
-                f"{path}: {', '.join(names)} hold {len(joined.labels)} pictures instead of {rows}."
+                f"{path}: {', '.join(names)} hold {len(joined.labels)} images instead of {rows}."
             )
         parts.append(joined)
     return assemble(config, classes, *parts, sources={release.file.name: described})
@@ -137,16 +137,16 @@ def _names(meta: Any, release: Release, where: str) -> list[str]:
     return [name.decode("latin-1") if isinstance(name, bytes) else str(name) for name in names]
 
 
-def _batch(batch: Any, release: Release, where: str) -> Pictures:
+def _batch(batch: Any, release: Release, where: str) -> Images:
     data = batch.get("data") if isinstance(batch, dict) else None
     labels = batch.get(release.labels) if isinstance(batch, dict) else None
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2:
         raise DataError(f"{where}: has no array `data` of bytes.")
     if data.shape[1] != np.prod(SHAPE):
-        raise DataError(f"{where}: its pictures have {data.shape[1]} values, not {np.prod(SHAPE)}.")
+        raise DataError(f"{where}: its images have {data.shape[1]} values, not {np.prod(SHAPE)}.")
     if not isinstance(labels, list) or len(labels) != len(data):
         count = len(labels) if isinstance(labels, list) else "no"
-        raise DataError(f"{where}: {count} {release.labels} for {len(data)} pictures.")
+        raise DataError(f"{where}: {count} {release.labels} for {len(data)} images.")
     if not all(isinstance(label, int) and 0 <= label < release.classes for label in labels):
         raise DataError(f"{where}: {release.labels} must be from 0 to {release.classes - 1}.")
-    return Pictures(data.reshape(-1, *SHAPE), np.array(labels, np.int64))
+    return Images(data.reshape(-1, *SHAPE), np.array(labels, np.int64))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from t3vae.datasets.labelled import Pictures, assemble
+from t3vae.datasets.labelled import Images, assemble
 from t3vae.errors import ConfigError
 
 __all__ = ["read"]
@@ -43,7 +43,7 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
     return assemble(
         config,
         [str(digit) for digit in range(10)],
-        Pictures(images, labels),
+        Images(images, labels),
         None,
         sources={"sklearn.datasets.load_digits": {"sha256": checksum}},
     )

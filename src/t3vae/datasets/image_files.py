@@ -1,4 +1,4 @@
-"""Picture files as uint8 arrays: decoded, cropped, resized, each checked by name.
+"""Image files as uint8 arrays: decoded, cropped, resized, each checked by name.
 
 The geometry is that of torchvision's CenterCrop and Resize on Pillow images: offsets are
 rounded half to even, and the shorter side is resized with an antialiased bilinear filter.
@@ -24,7 +24,7 @@ from t3vae.runtime import progress
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ENDINGS", "blank", "decode", "fingerprints", "read_pictures"]
+__all__ = ["ENDINGS", "blank", "decode", "fingerprints", "read_images"]
 
 Bytes = NDArray[np.uint8]
 
@@ -47,7 +47,7 @@ class Shelf(Protocol):
 
 
 def decode(content: bytes, where: str, *, channels: int, size: int, crop: int | None) -> Bytes:
-    """Return one picture as uint8 ``[channels, size, size]``.
+    """Return one image as uint8 ``[channels, size, size]``.
 
     Args:
         content: bytes of the file.
@@ -57,7 +57,7 @@ def decode(content: bytes, where: str, *, channels: int, size: int, crop: int | 
         crop: side of the centre square that is cut out first, in pixels; None for none.
 
     Raises:
-        DataError: no picture, cut, not in the wanted colours, or smaller than the crop.
+        DataError: no image, cut, not in the wanted colours, or smaller than the crop.
     """
     from PIL import Image
 
@@ -75,7 +75,7 @@ def decode(content: bytes, where: str, *, channels: int, size: int, crop: int | 
         raise
     except Exception as error:  # whatever a damaged file makes of a decoder
         raise DataError(
-            f"{where}: not a readable picture ({error}). Replace or remove it."
+            f"{where}: not a readable image ({error}). Replace or remove it."
         ) from error
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
@@ -83,7 +83,7 @@ def decode(content: bytes, where: str, *, channels: int, size: int, crop: int | 
 def _wrong_mode(where: str, mode: str, channels: int) -> str:
     given = {"L": "a grey", "1": "a black-and-white", "RGB": "a colour"}.get(mode, f"a `{mode}`")
     return (
-        f"{where}: {given} picture among {KINDS[channels]} ones (channels: {channels} needs mode "
+        f"{where}: {given} image among {KINDS[channels]} ones (channels: {channels} needs mode "
         f"{MODES[channels]}, the file has {mode}). Convert or remove it."
     )
 
@@ -113,7 +113,7 @@ def _centre(image: Image, side: int) -> Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def read_pictures(
+def read_images(
     shelf: Shelf,
     names: Sequence[str],
     *,
@@ -123,7 +123,7 @@ def read_pictures(
     root: Path,
     label: str,
 ) -> tuple[Bytes, str]:
-    """Decode picture files into ``[N, channels, size, size]`` and return their checksum.
+    """Decode image files into ``[N, channels, size, size]`` and return their checksum.
 
     The checksum (SHA-256) covers the names and bytes of the files in the given order.
 
@@ -137,13 +137,13 @@ def read_pictures(
         label: what the progress bar says.
 
     Raises:
-        DataError: a file is missing or not a picture of the wanted kind.
+        DataError: a file is missing or not an image of the wanted kind.
         ConfigError: Pillow is not installed.
     """
     _need_pillow()
     images = blank((len(names), channels, size, size), root)
     total = hashlib.sha256()
-    with progress.bar(len(names), label, unit="picture") as seen:
+    with progress.bar(len(names), label, unit="image") as seen:
         for row, name in enumerate(names):
             content = shelf.read(name)
             total.update(f"{name}\0{len(content)}\0".encode())
@@ -160,7 +160,7 @@ def _need_pillow() -> None:
         import PIL  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            f"Pillow cannot be imported ({error}), and pictures need it. "
+            f"Pillow cannot be imported ({error}), and images need it. "
             "Install the extra: pip install 't3vae[images]'."
         ) from error
 
@@ -187,7 +187,7 @@ def blank(shape: Sequence[int], root: Path) -> Bytes:
             return np.memmap(stream, np.uint8, "r+", shape=tuple(shape))
     except OSError as error:
         raise DataError(
-            f"{folder}: no room for {count / 1e9:.1f} GB of pictures ({error.strerror or error}). "
+            f"{folder}: no room for {count / 1e9:.1f} GB of images ({error.strerror or error}). "
             "Free some space, then run again."
         ) from error
 

@@ -1,8 +1,8 @@
-"""A folder of pictures of one's own, or a zip archive of it.
+"""A folder of images of one's own, or a zip archive of it.
 
 Layouts: ``train/<class>/*`` with ``test/<class>/*`` (and, if there is one,
-``validation/<class>/*``), or ``<class>/*`` with a split by fractions. Pictures without a
-class folder make one class. Classes are sorted by name, pictures by name within them.
+``validation/<class>/*``), or ``<class>/*`` with a split by fractions. Images without a
+class folder make one class. Classes are sorted by name, images by name within them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from t3vae.datasets.image_files import ENDINGS, read_pictures
-from t3vae.datasets.labelled import Pictures, assemble
+from t3vae.datasets.image_files import ENDINGS, read_images
+from t3vae.datasets.labelled import Images, assemble
 from t3vae.datasets.shelves import Shelf, open_shelf
 from t3vae.errors import DataError
 from t3vae.published.raw_files import folder_of
@@ -33,7 +33,7 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
         root: folder that a relative folder starts from.
 
     Raises:
-        DataError: no such folder, no pictures, or a file that is not a picture of the wanted kind.
+        DataError: no such folder, no images, or a file that is not an image of the wanted kind.
     """
     shelf = _open(config, root)
     tops = {name.partition("/")[0] for name in shelf.folders}
@@ -47,11 +47,11 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
         found = {"train": _classes(shelf, "")}
     classes = sorted(found["train"])
     sources: dict[str, Any] = {}
-    parts: dict[str, Pictures] = {}
+    parts: dict[str, Images] = {}
     for split, folders in found.items():
         names = [name for label in classes for name in folders[label]]
         labels = np.repeat(np.arange(len(classes)), [len(folders[label]) for label in classes])
-        images, checksum = read_pictures(
+        images, checksum = read_images(
             shelf,
             names,
             channels=config["channels"],
@@ -60,7 +60,7 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
             root=root,
             label=f"{config['dataset']} {split}",
         )
-        parts[split] = Pictures(images, labels.astype(np.int64))
+        parts[split] = Images(images, labels.astype(np.int64))
         sources[split] = {"files": len(names), "sha256": checksum}
     return assemble(
         config,
@@ -75,26 +75,26 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
 def _open(config: Mapping[str, Any], root: Path) -> Shelf:
     folder = folder_of(config, root)
     hint = (
-        "Put pictures there as train/<class>/* and test/<class>/*, or as <class>/*, or name "
+        "Put images there as train/<class>/* and test/<class>/*, or as <class>/*, or name "
         f"another folder or zip archive with datasets.{config['dataset']}.folder in params.yaml."
     )
     if not folder.exists():
         raise DataError(f"{folder}: no such folder or zip archive. {hint}")
     shelf = open_shelf(folder)
     if not shelf.names:
-        raise DataError(f"{folder}: an empty folder: no picture in it. {hint}")
+        raise DataError(f"{folder}: an empty folder: no image in it. {hint}")
     return shelf
 
 
 def _classes(shelf: Shelf, split: str) -> dict[str, list[str]]:
-    """Return the pictures of each class below the folder of a split (below all for '')."""
+    """Return the images of each class below the folder of a split (below all for '')."""
     prefix = f"{split}/" if split else ""
     inside = [name[len(prefix) :] for name in shelf.names if name.startswith(prefix)]
     folders = [name[len(prefix) :] for name in shelf.folders if name.startswith(prefix)]
     for name in inside:
         if PurePosixPath(name).suffix.lower() not in ENDINGS:
             raise DataError(
-                f"{shelf.where(prefix + name)}: not a picture by its ending "
+                f"{shelf.where(prefix + name)}: not an image by its ending "
                 f"({', '.join(ENDINGS)}). Remove it."
             )
     for name in folders:
@@ -103,7 +103,7 @@ def _classes(shelf: Shelf, split: str) -> dict[str, list[str]]:
     loose = [prefix + name for name in inside if "/" not in name]
     if loose and folders:
         raise DataError(
-            f"{shelf.where(loose[0])}: a picture beside folders of classes. Move it into a class."
+            f"{shelf.where(loose[0])}: an image beside folders of classes. Move it into a class."
         )
     if loose:
         return {EVERYTHING: loose}
@@ -112,10 +112,10 @@ def _classes(shelf: Shelf, split: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {name: [] for name in sorted(folders)}
     for name in inside:
         found[name.partition("/")[0]].append(prefix + name)
-    for name, pictures in found.items():
-        if not pictures:
+    for name, images in found.items():
+        if not images:
             raise DataError(
-                f"{shelf.where(prefix + name)}: a class with no picture. Fill or remove it."
+                f"{shelf.where(prefix + name)}: a class with no image. Fill or remove it."
             )
     return found
 

@@ -1,8 +1,8 @@
-"""Labelled pictures become a data set: splits, long tail, groups, and the check of all.
+"""Labelled images become a data set: splits, long tail, groups, and the check of all.
 
-Test pictures are balanced; some of them are set aside for validation; training pictures
-that are also test or validation pictures are dropped; then the long tail is cut. At the
-end no picture is in two splits, by the content of its pixels.
+Test images are balanced; some of them are set aside for validation; training images
+that are also test or validation images are dropped; then the long tail is cut. At the
+end no image is in two splits, by the content of its pixels.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from t3vae.datasets import long_tail
 from t3vae.datasets.image_files import fingerprints
 from t3vae.errors import ConfigError, DataError
 
-__all__ = ["Pictures", "assemble", "assert_disjoint", "manifest"]
+__all__ = ["Images", "assemble", "assert_disjoint", "manifest"]
 
 Array = NDArray[Any]
 
-MOST_DUPLICATES = 0.1  # more than this part of the training pictures cannot be chance
+MOST_DUPLICATES = 0.1  # more than this part of the training images cannot be chance
 
 
-class Pictures(NamedTuple):
-    """Pictures of one split.
+class Images(NamedTuple):
+    """Images of one split.
 
     Attributes:
         images: uint8 ``[N, C, H, W]``.
@@ -35,19 +35,19 @@ class Pictures(NamedTuple):
     images: Array
     labels: Array
 
-    def rows(self, index: Array) -> Pictures:
-        """Return some of the pictures."""
+    def rows(self, index: Array) -> Images:
+        """Return some of the images."""
         if len(index) == len(self.labels) and np.array_equal(index, np.arange(len(index))):
             return self
-        return Pictures(self.images[index], self.labels[index])
+        return Images(self.images[index], self.labels[index])
 
 
 def assemble(
     config: Mapping[str, Any],
     classes: Sequence[str],
-    train: Pictures,
-    test: Pictures | None,
-    validation: Pictures | None = None,
+    train: Images,
+    test: Images | None,
+    validation: Images | None = None,
     *,
     sources: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -57,13 +57,13 @@ def assemble(
         config: the data set's configuration, with ``imbalance``, ``profile``, ``seed``,
             ``validation_fraction``, ``flip`` and, when there is no test set, ``test_fraction``.
         classes: names of the classes; the long tail goes from the first to the last.
-        train: training pictures.
-        test: test pictures; None takes them from the training pictures.
-        validation: validation pictures; None takes them from the test pictures.
+        train: training images.
+        test: test images; None takes them from the training images.
+        validation: validation images; None takes them from the test images.
         sources: checksums of what was read.
 
     Raises:
-        DataError: a class is empty, or splits share so many pictures that it is no chance.
+        DataError: a class is empty, or splits share so many images that it is no chance.
         ConfigError: a class would be empty with these numbers.
     """
     place = f"datasets.{config['dataset']}"
@@ -96,7 +96,7 @@ def assemble(
     full, hashes["train"] = train.rows(np.flatnonzero(fresh)), hashes["train"][fresh]
     assert_disjoint(hashes, place)
     if not len(validation.labels):
-        raise DataError(f"{place}: every validation picture is also a test picture.")
+        raise DataError(f"{place}: every validation image is also a test image.")
 
     train_rows = _long_tail(full, sizes, config, place)
     chosen = full.rows(train_rows)
@@ -130,7 +130,7 @@ def assemble(
 def manifest(
     config: Mapping[str, Any], classes: Sequence[str], sources: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what the manifest of every data set of pictures says."""
+    """Return what the manifest of every data set of images says."""
     return {
         "classes": list(classes),
         "value_range": [0, 255],
@@ -140,7 +140,7 @@ def manifest(
 
 
 def assert_disjoint(hashes: Mapping[str, Array], place: str) -> None:
-    """Refuse splits that share a picture.
+    """Refuse splits that share an image.
 
     Args:
         hashes: hashes of the rows of each split, from
@@ -148,60 +148,58 @@ def assert_disjoint(hashes: Mapping[str, Array], place: str) -> None:
         place: name of the data set for messages.
 
     Raises:
-        DataError: two splits have a picture in common.
+        DataError: two splits have an image in common.
     """
     names = sorted(hashes)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             shared = int(np.isin(hashes[first], hashes[second]).sum())
             if shared:
-                raise DataError(f"{place}: {first} and {second} share {shared} pictures.")
+                raise DataError(f"{place}: {first} and {second} share {shared} images.")
 
 
-def _not_empty(pictures: Pictures, classes: Sequence[str], place: str, split: str) -> None:
-    counts = np.bincount(pictures.labels, minlength=len(classes))
+def _not_empty(images: Images, classes: Sequence[str], place: str, split: str) -> None:
+    counts = np.bincount(images.labels, minlength=len(classes))
     for name, count in zip(classes, counts, strict=True):
         if count == 0:
-            raise DataError(f"{place}: class {name} has no {split} picture.")
+            raise DataError(f"{place}: class {name} has no {split} image.")
 
 
-def _balanced(pictures: Pictures, number: int, seed: int) -> Array:
-    """Return rows with as many pictures of each class as the smallest class has."""
-    smallest = int(np.bincount(pictures.labels, minlength=number).min())
-    return long_tail.select(pictures.labels, [smallest] * number, seed, "data/test")
+def _balanced(images: Images, number: int, seed: int) -> Array:
+    """Return rows with as many images of each class as the smallest class has."""
+    smallest = int(np.bincount(images.labels, minlength=number).min())
+    return long_tail.select(images.labels, [smallest] * number, seed, "data/test")
 
 
 def _set_aside(
-    pictures: Pictures, classes: Sequence[str], config: Mapping[str, Any]
-) -> tuple[Pictures, Pictures]:
-    """Split pictures into training and test pictures, as many test pictures of each class."""
+    images: Images, classes: Sequence[str], config: Mapping[str, Any]
+) -> tuple[Images, Images]:
+    """Split images into training and test images, as many test images of each class."""
     fraction = float(config["test_fraction"])
-    counts = np.bincount(pictures.labels, minlength=len(classes))
+    counts = np.bincount(images.labels, minlength=len(classes))
     share = int(fraction * counts.min())
     smallest = classes[int(counts.argmin())]
     if share < 2 or share >= counts.min():
         raise ConfigError(
             f"datasets.{config['dataset']}.test_fraction = {fraction}: leaves {share} of the "
-            f"{counts.min()} pictures of class {smallest} for testing; at least 2 are needed, and "
-            "one must remain. Use more pictures or another fraction."
+            f"{counts.min()} images of class {smallest} for testing; at least 2 are needed, and "
+            "one must remain. Use more images or another fraction."
         )
     rows = long_tail.select(
-        pictures.labels, [share] * len(classes), int(config["seed"]), "data/held_out"
+        images.labels, [share] * len(classes), int(config["seed"]), "data/held_out"
     )
-    rest = np.setdiff1d(np.arange(len(pictures.labels)), rows)
-    return pictures.rows(rest), pictures.rows(rows)
+    rest = np.setdiff1d(np.arange(len(images.labels)), rows)
+    return images.rows(rest), images.rows(rows)
 
 
-def _part(
-    test: Pictures, rows: Array, number: int, fraction: float, seed: int, place: str
-) -> Array:
+def _part(test: Images, rows: Array, number: int, fraction: float, seed: int, place: str) -> Array:
     """Return the test rows that become validation rows, as many of each class."""
     each = len(rows) // number
     share = max(1, round(fraction * each))
     if share >= each:
         raise ConfigError(
-            f"{place}.validation_fraction = {fraction}: takes {share} of the {each} test pictures "
-            "of each class, and none remains. Use more test pictures or a smaller fraction."
+            f"{place}.validation_fraction = {fraction}: takes {share} of the {each} test images "
+            "of each class, and none remains. Use more test images or a smaller fraction."
         )
     inside = long_tail.select(test.labels[rows], [share] * number, seed, "data/validation")
     return rows[inside]
@@ -211,13 +209,13 @@ def _few(dropped: Mapping[str, Sequence[int]], total: int, place: str) -> None:
     count = len(dropped["train"])
     if count > MOST_DUPLICATES * total:
         raise DataError(
-            f"{place}: {count} of {total} training pictures are also test or validation pictures "
-            f"(the first is picture {dropped['train'][0]}), so these are no separate sets. "
+            f"{place}: {count} of {total} training images are also test or validation images "
+            f"(the first is image {dropped['train'][0]}), so these are no separate sets. "
             "Check the folders."
         )
 
 
-def _long_tail(full: Pictures, sizes: Array, config: Mapping[str, Any], place: str) -> Array:
+def _long_tail(full: Images, sizes: Array, config: Mapping[str, Any], place: str) -> Array:
     """Return the rows that the long tail keeps."""
     available = np.bincount(full.labels, minlength=len(sizes))
     if config["imbalance"] is None:
@@ -230,5 +228,5 @@ def _long_tail(full: Pictures, sizes: Array, config: Mapping[str, Any], place: s
         raise ConfigError([f"{place}.{problem}" for problem in error.problems]) from error
     counts = [min(count, int(rows)) for count, rows in zip(wanted, available, strict=True)]
     if not min(counts):
-        raise DataError(f"{place}: every training picture of a class is also a test picture.")
+        raise DataError(f"{place}: every training image of a class is also a test image.")
     return long_tail.select(full.labels, counts, int(config["seed"]), "data/long_tail")

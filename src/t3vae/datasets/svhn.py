@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from t3vae.datasets.labelled import Pictures, assemble
+from t3vae.datasets.labelled import Images, assemble
 from t3vae.errors import DataError
 from t3vae.published.raw_files import RawFile, locate
 
@@ -39,7 +39,7 @@ FILES = {
 """The published files, by split."""
 
 ROWS = {"train": 73_257, "test": 26_032}
-"""Their pictures."""
+"""Their images."""
 
 
 def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
     )
 
 
-def _load(path: Path, rows: int) -> Pictures:
+def _load(path: Path, rows: int) -> Images:
     from scipy.io import loadmat
 
     try:
@@ -77,9 +77,9 @@ def _load(path: Path, rows: int) -> Pictures:
         )
     if labels.size != images.shape[3] or images.shape[3] != rows:
         raise DataError(
-            f"{path}: {images.shape[3]} pictures and {labels.size} labels instead of {rows}."
+            f"{path}: {images.shape[3]} images and {labels.size} labels instead of {rows}."
         )
     digits = labels.reshape(-1).astype(np.int64)
     if digits.min() < 1 or digits.max() > 10:
         raise DataError(f"{path}: labels must be from 1 to 10 (10 for the digit 0).")
-    return Pictures(np.ascontiguousarray(images.transpose(3, 2, 0, 1)), digits % 10)
+    return Images(np.ascontiguousarray(images.transpose(3, 2, 0, 1)), digits % 10)

@@ -1,4 +1,4 @@
-"""The univariate target: a mixture of Student t laws with everything about it exact.
+"""The univariate target: a mixture of Student t distributions with everything about it exact.
 
     p(x) = sum_k w_k t_1(x | m_k, s_k, nu_k),
 
@@ -23,8 +23,8 @@ __all__ = [
     "UNIVARIATE",
     "UnivariateTMixture",
     "build",
+    "distribution",
     "draw_splits",
-    "law",
     "uni_logpdf",
     "uni_quantile",
     "uni_score",
@@ -39,7 +39,7 @@ UNIVARIATE: list[dict[str, float]] = [
 
 
 class UnivariateTMixture:
-    """Mixture of univariate Student t laws.
+    """Mixture of univariate Student t distributions.
 
     Points may have shape ``[N]`` or ``[N, 1]``; values come back as ``[N]``, scores in the
     shape of the points.
@@ -156,7 +156,7 @@ class UnivariateTMixture:
         )
 
     def isf(self, q: ArrayLike) -> Array:
-        """Points above which the law has mass ``q`` (accurate for tiny ``q``)."""
+        """Points above which the distribution has mass ``q`` (accurate for tiny ``q``)."""
         return self._tail_root(np.asarray(q, dtype=np.float64), left=False)
 
     def _tail_root(self, q: Array, *, left: bool) -> Array:
@@ -200,7 +200,7 @@ class UnivariateTMixture:
     def tail_mean(self, view: str, p: float) -> float:
         """Expected shortfall E[Y | Y > y_p] of the view, y_p its upper p-quantile.
 
-        For one t law, E[T; T > a] = f(a) (nu + a^2) / (nu - 1).
+        For one t distribution, E[T; T > a] = f(a) (nu + a^2) / (nu - 1).
         """
         left = self._is_left(view)
         point = self.tail_quantile(view, p)
@@ -222,7 +222,7 @@ class UnivariateTMixture:
 
 
 def draw_splits(target: Any, config: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """Draw the training, validation and test arrays of a law, each from its own seed."""
+    """Draw the training, validation and test arrays of a distribution, each from its own seed."""
     return {
         split: target.sample(
             config[split], numpy_generator(config["seeds"][split], f"data/{split}")
@@ -231,14 +231,14 @@ def draw_splits(target: Any, config: Mapping[str, Any]) -> dict[str, NDArray[np.
     }
 
 
-def law(config: Mapping[str, Any]) -> UnivariateTMixture:
-    """Return the exact law of a data set with source ``t_mixture_1d``."""
+def distribution(config: Mapping[str, Any]) -> UnivariateTMixture:
+    """Return the exact distribution of a data set with source ``t_mixture_1d``."""
     return UnivariateTMixture(config["components"])
 
 
 def build(config: Mapping[str, Any]) -> dict[str, Any]:
     """Draw a data set with source ``t_mixture_1d``; see :mod:`t3vae.datasets`."""
-    target = law(config)
+    target = distribution(config)
     return {
         "arrays": draw_splits(target, config),
         "tail_index": target.tail_index,

@@ -1,6 +1,6 @@
-"""Feature extractors: what metrics of pictures look at instead of pixels.
+"""Feature extractors: what metrics of images look at instead of pixels.
 
-An extractor turns pictures (uint8) into features, and the one that was trained on the data
+An extractor turns images (uint8) into features, and the one that was trained on the data
 set's own classes also says which class it sees. Each is a module with a function
 ``load(options, folder, device)``; modules are loaded by name.
 """
@@ -26,7 +26,7 @@ REGISTRY = {
 
 
 class Extracted(NamedTuple):
-    """Features of pictures.
+    """Features of images.
 
     Attributes:
         features: float32 [N, f].
@@ -41,10 +41,10 @@ class Extractor(Protocol):
     """What :func:`load` returns."""
 
     protocol: str
-    """What it is and how pictures are prepared for it."""
+    """What it is and how images are prepared for it."""
 
-    def extract(self, pictures: np.ndarray) -> Extracted:
-        """Return the features of pictures, uint8 [N, C, H, W]."""
+    def extract(self, images: np.ndarray) -> Extracted:
+        """Return the features of images, uint8 [N, C, H, W]."""
 
 
 class MissingWeightsError(DataError):

@@ -1,6 +1,6 @@
 """The offline extractor: a small convolutional classifier of the data set's own classes.
 
-It is trained on all training pictures, before any long tail is cut, so that its features
+It is trained on all training images, before any long tail is cut, so that its features
 know the rare classes as well as the frequent ones. Its numbers are comparable within one
 data set and extractor only, and are never called FID.
 """
@@ -31,9 +31,9 @@ CHANNELS_MOST = 8  # times the width
 
 
 class Data(NamedTuple):
-    """Pictures uint8 [N, C, H, W] with their classes [N] or attributes [N, A]."""
+    """Images uint8 [N, C, H, W] with their classes [N] or attributes [N, A]."""
 
-    pictures: np.ndarray
+    images: np.ndarray
     targets: np.ndarray
 
     @property
@@ -49,7 +49,7 @@ class Classifier(nn.Module):
     Args:
         data_shape: channels, height and width.
         outputs: classes or attributes.
-        width: channels of the first layer; they double with each halving of the picture.
+        width: channels of the first layer; they double with each halving of the image.
         features: units of the hidden layer.
 
     Example:
@@ -86,7 +86,7 @@ class Classifier(nn.Module):
         self.register_buffer("scale", torch.ones(channels, 1, 1))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return the features [B, f] of pictures [B, C, H, W] with values from 0 to 1."""
+        """Return the features [B, f] of images [B, C, H, W] with values from 0 to 1."""
         return functional.relu(self.hidden(self.body((x - self.mean) / self.scale)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,9 +111,9 @@ def train(
     """Return a classifier trained on the data; the same bytes for the same seed and machine.
 
     Args:
-        data: all training pictures.
+        data: all training images.
         settings: width, features, epochs, batch_size, learning_rate, weight_decay, seed.
-        flip: mirror half of the pictures, other ones in every epoch.
+        flip: mirror half of the images, other ones in every epoch.
         device: where to train.
         label: name in front of the progress bar.
 
@@ -123,21 +123,21 @@ def train(
     seed, size = settings["seed"], settings["batch_size"]
     with seeding.torch_stream(seed, "extractor/initialisation"):
         net = Classifier(
-            data.pictures.shape[1:],
+            data.images.shape[1:],
             data.outputs,
             width=settings["width"],
             features=settings["features"],
         )
-    flat = data.pictures.reshape(len(data.pictures), data.pictures.shape[1], -1)
+    flat = data.images.reshape(len(data.images), data.images.shape[1], -1)
     net.mean.copy_(torch.from_numpy(flat.mean((0, 2)) / 255.0)[:, None, None])
     net.scale.copy_(torch.from_numpy(flat.std((0, 2)) / 255.0 + 1e-3)[:, None, None])
     net.to(device)
-    pictures = torch.from_numpy(np.array(data.pictures)).to(device)
+    images = torch.from_numpy(np.array(data.images)).to(device)
     targets = torch.from_numpy(np.array(data.targets)).to(device)
     optimizer = torch.optim.AdamW(
         net.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
     )
-    steps = math.ceil(len(pictures) / size) * settings["epochs"]
+    steps = math.ceil(len(images) / size) * settings["epochs"]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=settings["learning_rate"], total_steps=max(steps, 2), pct_start=0.2
     )
@@ -145,11 +145,11 @@ def train(
     with bar(settings["epochs"], label, unit="epoch") as progress:
         for epoch in range(settings["epochs"]):
             with seeding.torch_stream(seed, "extractor/epoch", epoch):
-                order = torch.randperm(len(pictures)).to(device)
-                mirrored = (torch.rand(len(pictures)) < 0.5).to(device) if flip else None
+                order = torch.randperm(len(images)).to(device)
+                mirrored = (torch.rand(len(images)) < 0.5).to(device) if flip else None
             total = torch.zeros((), device=device)
             for rows in order.split(size):
-                x = pictures[rows].float() / 255.0
+                x = images[rows].float() / 255.0
                 if mirrored is not None:
                     x = torch.where(mirrored[rows, None, None, None], x.flip(-1), x)
                 loss = _loss(net(x), targets[rows])
@@ -175,12 +175,12 @@ def _loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _run(net: Classifier, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _run(net: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return features [N, f] and logits [N, K], float32."""
     device = next(net.parameters()).device
     features, logits = [], []
-    for start in range(0, len(pictures), BLOCK):
-        block = torch.from_numpy(np.array(pictures[start : start + BLOCK])).to(device)
+    for start in range(0, len(images), BLOCK):
+        block = torch.from_numpy(np.array(images[start : start + BLOCK])).to(device)
         embedded = net.embed(block.float() / 255.0)
         features.append(embedded.cpu().numpy())
         logits.append(net.head(embedded).cpu().numpy())
@@ -189,7 +189,7 @@ def _run(net: Classifier, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def accuracy(net: Classifier, data: Data) -> dict[str, Any]:
     """Return the share of right answers, overall and for each class or attribute."""
-    logits = _run(net, data.pictures)[1]
+    logits = _run(net, data.images)[1]
     if data.targets.ndim == 2:
         right = (logits > 0) == (data.targets > 0)
         each = right.mean(0)
@@ -213,12 +213,12 @@ class _Loaded:
         self.net, self.classes = net, classes
         self.protocol = (
             f"{net.description['features']} features of a classifier trained on this data set, "
-            "pictures at their own size, values 0..1 standardised"
+            "images at their own size, values 0..1 standardised"
         )
 
-    def extract(self, pictures: np.ndarray) -> Extracted:
+    def extract(self, images: np.ndarray) -> Extracted:
         """Return features and, where it was trained on classes, the class it sees."""
-        features, logits = _run(self.net, pictures)
+        features, logits = _run(self.net, images)
         return Extracted(features, logits.argmax(1) if self.classes else None)
 
 

@@ -2,7 +2,7 @@
 
 The network is that of the original FID code (Heusel et al. 2017), ported by pytorch-fid: as
 torchvision's Inception-v3 with 1008 outputs, but mean pooling leaves the border out of its
-average and the last block pools by maximum. Pictures are resized bilinearly to 299 x 299
+average and the last block pools by maximum. Images are resized bilinearly to 299 x 299
 (corners not aligned) with values from -1 to 1; one channel is repeated to three.
 """
 
@@ -70,7 +70,7 @@ class _LastBlock(nn.Module):
 
 
 class InceptionFeatures(nn.Module):
-    """Pool features [B, 2048] of pictures [B, C, H, W] with values from 0 to 1.
+    """Pool features [B, 2048] of images [B, C, H, W] with values from 0 to 1.
 
     Args:
         weights: tensors by the names of the published file, or None for random ones.
@@ -113,11 +113,11 @@ class _Loaded:
         self.net, self.device = net.to(device).eval(), device
 
     @torch.no_grad()
-    def extract(self, pictures: np.ndarray) -> Extracted:
+    def extract(self, images: np.ndarray) -> Extracted:
         """Return features; this network knows no classes of the data set."""
         found = []
-        for start in range(0, len(pictures), BLOCK):
-            block = torch.from_numpy(np.array(pictures[start : start + BLOCK])).to(self.device)
+        for start in range(0, len(images), BLOCK):
+            block = torch.from_numpy(np.array(images[start : start + BLOCK])).to(self.device)
             found.append(self.net(block.float() / 255.0).cpu().numpy())
         return Extracted(np.concatenate(found), None)
 

@@ -1,4 +1,4 @@
-"""Figures: each reads tables and returns a picture; none trains, samples or evaluates."""
+"""Figures: each reads tables and returns an image; none trains, samples or evaluates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The aggregate posterior against each latent law: what decides the quality of draws."""
+"""The aggregate posterior against each latent distribution: what decides the quality of samples."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from t3vae.figures.axes import log_axis, panel_title, wrapped
-from t3vae.figures.style import LAW_DASHES, Style, area_handle, law_handle
-from t3vae.figures.titles import LAW_LABELS, model_label, used_laws
+from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_handle
+from t3vae.figures.titles import LATENT_LABELS, model_label, used_latents
 
 __all__ = ["aggregate"]
 
@@ -28,9 +28,12 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """
     table, distances = tables["aggregate.csv"], tables["latent_mismatch.csv"]
     models = [m for m in style.models if m in set(table["model"])]
-    laws = used_laws([law for law in table["latent"].unique() if law != "aggregate"])
+    latents = used_latents([latent for latent in table["latent"].unique() if latent != "aggregate"])
     rows, columns, wide = style.grid(len(models))
-    legend = [area_handle(GREY, LAW_LABELS["aggregate"]), *(law_handle(n, style) for n in laws)]
+    legend = [
+        area_handle(GREY, LATENT_LABELS["aggregate"]),
+        *(latent_handle(n, style) for n in latents),
+    ]
     titles = [wrapped(model_label(m), 27.0 if wide else 38.0) for m in models]
     high = 3.2 * max((text.count("\n") for text in titles), default=0)
     drawn, grid = style.panels(
@@ -53,20 +56,20 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         edges = np.append(base["left"].to_numpy(), base["right"].iloc[-1])
         floor, top = _limits(base)
         axes.stairs(base["density"], edges, fill=True, color=GREY, baseline=floor / 10)
-        for law in laws:
-            chosen = part[part["latent"] == law]
+        for latent in latents:
+            chosen = part[part["latent"] == latent]
             axes.plot(
                 0.5 * (chosen["left"] + chosen["right"]),
                 chosen["density"].where(chosen["density"] > 0),
-                color=style.colour(law),
-                linestyle=LAW_DASHES.get(law, "-"),
+                color=style.colour(latent),
+                linestyle=LATENT_DASHES.get(latent, "-"),
             )
         axes.set_yscale("log")
         axes.set_ylim(floor, top)
         log_axis(axes, "y")
         axes.set_xlim(edges[0], edges[-1])
         panel_title(axes, titles[i])
-        _distances(axes, distances[distances["model"] == models[i]], laws, style, wide)
+        _distances(axes, distances[distances["model"] == models[i]], latents, style, wide)
         if i % columns == 0:
             axes.set_ylabel("density")
         if i + columns >= len(models):
@@ -81,14 +84,16 @@ def _limits(base: pd.DataFrame) -> tuple[float, float]:
     return floor, top * (top / floor) ** 0.33
 
 
-def _distances(axes: Axes, rows: pd.DataFrame, laws: list[str], style: Style, wide: bool) -> None:
-    """Write the Kolmogorov-Smirnov distance of each law in its colour."""
+def _distances(
+    axes: Axes, rows: pd.DataFrame, latents: list[str], style: Style, wide: bool
+) -> None:
+    """Write the Kolmogorov-Smirnov distance of each distribution in its colour."""
     place: dict[str, Any] = {"xycoords": "axes fraction", "va": "top"}
     start, step = (0.01, 0.345) if wide else (0.18, 0.28)
     if not wide:
         axes.annotate("KS", (0.03, 0.97), color="#555555", **place)
-    for k, law in enumerate(laws):
-        values = rows.loc[rows["latent"] == law, "mean"]
+    for k, latent in enumerate(latents):
+        values = rows.loc[rows["latent"] == latent, "mean"]
         if len(values):
             text = f"{values.iloc[0]:.3f}"
-            axes.annotate(text, (start + step * k, 0.97), color=style.colour(law), **place)
+            axes.annotate(text, (start + step * k, 0.97), color=style.colour(latent), **place)

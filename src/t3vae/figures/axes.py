@@ -22,7 +22,7 @@ __all__ = [
     "wrapped",
 ]
 
-FEW = "few pictures"  # of a value from fewer pictures than twice the number of features
+FEW = "few images"  # of a value from fewer images than twice the number of features
 
 
 def panel_title(axes: Axes, text: str) -> None:
@@ -54,7 +54,7 @@ def point(
     marker: str,
     few: bool = False,
 ) -> None:
-    """Draw an estimate: a marker with its interval along x, hollow where pictures are few.
+    """Draw an estimate: a marker with its interval along x, hollow where images are few.
 
     Args:
         axes: the panel.

@@ -1,4 +1,4 @@
-"""Curves of single classes against their training pictures, each model beside its controls."""
+"""Curves of single classes against their training images, each model beside its controls."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["class_curves"]
 ROWS = (
     ("reconstruction_error", "reconstruction", "reconstruction error"),
     ("frechet_distance_classifier", "reconstruction", "Fréchet distance, reconstructions"),
-    ("frechet_distance_classifier", "fitted", "Fréchet distance, fitted law"),
+    ("frechet_distance_classifier", "fitted", "Fréchet distance, fitted distribution"),
     ("class_f1", "reconstruction", "F1 of the class, reconstructions"),
-    ("class_mass", "fitted", "share of pictures, fitted law"),
+    ("class_mass", "fitted", "share of images, fitted distribution"),
 )
-"""Metric, latent law and title of each row of panels; rows without values are left out."""
+"""Metric, latent distribution and title of each row of panels; rows without values are left out."""
 
 MOST = 6  # columns on a page
 POINTS, PARTS = 12, 10  # of a curve: with more class sizes than the first, classes are pooled
@@ -44,10 +44,10 @@ Curve = tuple[np.ndarray, np.ndarray, np.ndarray]  # mean, half of the interval,
 
 
 def class_curves(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw metrics against the number of training pictures, from many to few.
+    """Draw metrics against the number of training images, from many to few.
 
     A column is a model and its controls: the models with the most controls, as many as fit
-    on a page; a row is a metric under one latent law.
+    on a page; a row is a metric under one latent distribution.
 
     Args:
         tables: ``per_class.csv`` and ``paired.csv``.
@@ -75,9 +75,9 @@ def class_curves(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     drawn, grid = style.panels(
         max(1, len(rows)), columns, height, left=LEFT_MM, gap_x=GAP_MM, **around
     )
-    for i, (metric, law, title) in enumerate(rows):
+    for i, (metric, latent, title) in enumerate(rows):
         for j, (model, controls) in enumerate(shown):
-            curves = {m: _curve(table, m, metric, law, parts) for m in (model, *controls)}
+            curves = {m: _curve(table, m, metric, latent, parts) for m in (model, *controls)}
             _panel(grid[i, j], sizes, curves, style)
             if metric == "class_mass":
                 shares = counts / counts.sum()
@@ -87,7 +87,7 @@ def class_curves(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         panel_title(grid[i, 0], title)
     for axes in grid.flat:
         _x_axis(axes, sizes, labelled=axes in grid[-1])
-    grid[-1, 0].set_xlabel("training pictures of the class", loc="left")
+    grid[-1, 0].set_xlabel("training images of the class", loc="left")
     for j, (model, controls) in enumerate(shown):
         _names(drawn, grid[0, j], [model, *controls], names[j], style)
     return drawn
@@ -114,14 +114,14 @@ def _parts(counts: pd.Series[float]) -> list[list[str]]:
 
 
 def _curve(
-    table: pd.DataFrame, model: str, metric: str, law: str, parts: Sequence[list[str]]
+    table: pd.DataFrame, model: str, metric: str, latent: str, parts: Sequence[list[str]]
 ) -> Curve:
     """Return the mean over the classes of each point, nothing where a class has no value.
 
     The interval of a mean over classes is at most the mean of their intervals (which it is
     when classes vary together), and this is what is returned.
     """
-    own = table[(table["model"] == model) & (table["latent"] == law)].set_index("group")
+    own = table[(table["model"] == model) & (table["latent"] == latent)].set_index("group")
     columns = [metric, f"{metric}_half", f"{metric}_few"]
     own = own.reindex(columns=columns).astype(float)
     values = [own.reindex(part) for part in parts]
@@ -135,8 +135,8 @@ def _few(table: pd.DataFrame, models: Sequence[str], rows: Sequence[tuple[str, s
     """Return whether any value of the models that is drawn carries a warning."""
     own = table[table["model"].isin(models)]
     return any(
-        own.loc[own["latent"] == law, f"{metric}_few"].notna().any()
-        for metric, law, _ in rows
+        own.loc[own["latent"] == latent, f"{metric}_few"].notna().any()
+        for metric, latent, _ in rows
         if f"{metric}_few" in own
     )
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from t3vae.figures.axes import panel_title, short_number, thin_ticks
 from t3vae.figures.style import Style
-from t3vae.figures.titles import LAW_SHORT, model_label
+from t3vae.figures.titles import LATENT_SHORT, model_label
 from t3vae.metrics.labels import METRICS
 
 __all__ = ["attributes", "per_class"]
@@ -44,7 +44,7 @@ GREY = "#E2E2E2"
 
 
 def per_class(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw metrics of single classes, from many to few training pictures.
+    """Draw metrics of single classes, from many to few training images.
 
     Args:
         tables: ``per_class.csv``.
@@ -81,12 +81,12 @@ def per_class(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         thin_ticks(axes)
         axes.xaxis.set_minor_locator(NullLocator())
         if i + columns >= len(panels):
-            axes.set_xlabel("training pictures of the class")
+            axes.set_xlabel("training images of the class")
     return drawn
 
 
 def attributes(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw metrics of pictures with each attribute, from common to rare.
+    """Draw metrics of images with each attribute, from common to rare.
 
     Args:
         tables: ``attributes.csv``.
@@ -130,9 +130,9 @@ def _heat(
     models: Sequence[str],
     groups: Sequence[str],
 ) -> None:
-    """Draw one metric under one law, with a colour bar of its own at the right."""
-    metric, law = panel
-    part = table[table["latent"] == law]
+    """Draw one metric under one distribution, with a colour bar of its own at the right."""
+    metric, latent = panel
+    part = table[table["latent"] == latent]
     values = part.pivot(index="model", columns="group", values=metric)
     values = values.reindex(index=list(models), columns=list(groups)).astype(float)
     drawn = axes.get_figure(root=True)
@@ -163,7 +163,7 @@ def _heat(
     bar.yaxis.set_minor_locator(NullLocator())
     bar.yaxis.set_major_formatter(FuncFormatter(short_number))
     few = f"{metric}_few" in part and bool(part[f"{metric}_few"].notna().any())
-    title = f"{SHORT.get(metric, METRICS[metric].label)}, {LAW_SHORT.get(law, law)}"
+    title = f"{SHORT.get(metric, METRICS[metric].label)}, {LATENT_SHORT.get(latent, latent)}"
     panel_title(axes, title + (" †" if few else ""))
 
 
@@ -191,9 +191,9 @@ def _scale(values: pd.DataFrame) -> Any:
 
 def _present(table: pd.DataFrame, panels: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     return [
-        (metric, law)
-        for metric, law in panels
-        if table.loc[table["latent"] == law, metric].notna().any()
+        (metric, latent)
+        for metric, latent in panels
+        if table.loc[table["latent"] == latent, metric].notna().any()
     ]
 
 

@@ -1,4 +1,4 @@
-"""Densities of draws against the true one: one panel a model, one colour a latent law."""
+"""Densities of samples against the true one: a panel a model, a colour a latent distribution."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from t3vae.figures.axes import panel_title
-from t3vae.figures.style import LAW_DASHES, Style, area_handle, law_handle
-from t3vae.figures.titles import LAW_LABELS, model_label, used_laws
+from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_handle
+from t3vae.figures.titles import LATENT_LABELS, model_label, used_latents
 
 __all__ = ["density", "density_log"]
 
 GREY = "#D9D9D9"
-FEWEST = 4.5  # draws in a bin: a line ends where fewer would make it
+FEWEST = 4.5  # samples in a bin: a line ends where fewer would make it
 
 
 def density(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
@@ -54,8 +54,11 @@ def _panels(table: pd.DataFrame, style: Style) -> tuple[Figure, list[Axes]]:
     models = [m for m in style.models if m in set(table["model"])]
     rows, columns, wide = style.grid(len(models))
     truth = table[table["model"] == "truth"]
-    laws = used_laws(list(table["latent"].dropna().unique()))
-    legend = [area_handle(GREY, LAW_LABELS["truth"]), *(law_handle(law, style) for law in laws)]
+    latents = used_latents(list(table["latent"].dropna().unique()))
+    legend = [
+        area_handle(GREY, LATENT_LABELS["truth"]),
+        *(latent_handle(latent, style) for latent in latents),
+    ]
     drawn, grid = style.panels(rows, columns, 18.0, wide=wide, legend=legend, left=12.5, gap_y=5.5)
     shown = []
     for i, axes in enumerate(grid.flat):
@@ -66,8 +69,8 @@ def _panels(table: pd.DataFrame, style: Style) -> tuple[Figure, list[Axes]]:
         axes.fill_between(middle, 1e-300, truth["mean"], color=GREY, linewidth=0)
         axes.plot(middle, truth["mean"], color=style.colour("truth"), linewidth=0.4)
         part = table[table["model"] == models[i]]
-        for law in laws:
-            _law(axes, part[part["latent"] == law], law, style)
+        for latent in latents:
+            _distribution(axes, part[part["latent"] == latent], latent, style)
         axes.set_xlim(truth["left"].min(), truth["right"].max())
         panel_title(axes, model_label(models[i]))
         axes.tick_params(labelbottom=i + columns >= len(models), labelleft=i % columns == 0)
@@ -80,13 +83,13 @@ def _panels(table: pd.DataFrame, style: Style) -> tuple[Figure, list[Axes]]:
     return drawn, shown
 
 
-def _law(axes: Axes, part: pd.DataFrame, law: str, style: Style) -> None:
+def _distribution(axes: Axes, part: pd.DataFrame, latent: str, style: Style) -> None:
     if part.empty:
         return
     middle = _middle(part)
-    count = part["mean"] * (part["right"] - part["left"]) * part["draws"]
+    count = part["mean"] * (part["right"] - part["left"]) * part["samples"]
     mean = part["mean"].where(count > FEWEST)
-    colour = style.colour(law)
+    colour = style.colour(latent)
     axes.fill_between(
         middle,
         part["minimum"],
@@ -96,7 +99,7 @@ def _law(axes: Axes, part: pd.DataFrame, law: str, style: Style) -> None:
         alpha=0.25,
         linewidth=0,
     )
-    axes.plot(middle, mean, color=colour, linestyle=LAW_DASHES.get(law, "-"))
+    axes.plot(middle, mean, color=colour, linestyle=LATENT_DASHES.get(latent, "-"))
 
 
 def _middle(part: pd.DataFrame) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Bivariate densities: the true one, then one row a model and one column a latent law."""
+"""Bivariate densities: the true one, then one row a model and one column a latent distribution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from matplotlib.figure import Figure
 
 from t3vae.figures.axes import panel_title
 from t3vae.figures.style import Style
-from t3vae.figures.titles import LAW_LABELS, LAW_SHORT, model_label, used_laws
+from t3vae.figures.titles import (
+    LATENT_LABELS,
+    LATENT_SHORT,
+    model_label,
+    used_latents,
+)
 
 __all__ = ["heatmaps"]
 
@@ -26,11 +31,11 @@ def heatmaps(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """
     table = tables["heatmaps.csv"]
     found = [name for name in table.columns if ":" in name]
-    laws = used_laws([name.partition(":")[2] for name in found])
+    latents = used_latents([name.partition(":")[2] for name in found])
     models = [m for m in style.models if any(n.startswith(m + ":") for n in found)]
     wide = len(models) > 8
     across = 2 if wide else 1
-    columns = max(2, across * len(laws))
+    columns = max(2, across * len(latents))
     rows = 1 + -(-len(models) // across)
     if wide:
         drawn, grid = style.panels(rows, columns, 14.0, wide=True, left=11.0, gap_x=3.5, gap_y=9.0)
@@ -39,21 +44,21 @@ def heatmaps(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     for axes in grid.flat:
         axes.set_visible(False)
     scale = _scale(table, found)
-    mesh = _panel(grid[0, 0], table, "truth", scale, LAW_LABELS["truth"])
+    mesh = _panel(grid[0, 0], table, "truth", scale, LATENT_LABELS["truth"])
     grid[0, 0].tick_params(labelbottom=False)
     grid[0, 0].set_ylabel("x₂")
     _colour_bar(drawn, grid[0, 1:], mesh)
     for k, model in enumerate(models):
         row, side = divmod(k, across)
-        for i, law in enumerate(laws):
-            axes = grid[1 + row, side * len(laws) + i]
-            title = LAW_SHORT.get(law, law)
+        for i, latent in enumerate(latents):
+            axes = grid[1 + row, side * len(latents) + i]
+            title = LATENT_SHORT.get(latent, latent)
             if wide and i == 0:
                 title = f"{model_label(model)}:\n{title}"
-            if f"{model}:{law}" not in found:
-                _absent(axes, "no p* of its own" if law == "alternative" else "no draws")
+            if f"{model}:{latent}" not in found:
+                _absent(axes, "no p* of its own" if latent == "alternative" else "no samples")
                 continue
-            _panel(axes, table, f"{model}:{law}", scale, title)
+            _panel(axes, table, f"{model}:{latent}", scale, title)
             first, lowest = i == side == 0, k + across >= len(models)
             axes.tick_params(labelleft=first, labelbottom=lowest)
             if lowest:
@@ -97,7 +102,7 @@ def _absent(axes: Axes, text: str) -> None:
 
 
 def _colour_bar(drawn: Figure, beside: np.ndarray, mesh: QuadMesh) -> None:
-    """Put the colour bar into the space beside the true law."""
+    """Put the colour bar into the space beside the true distribution."""
     first, last = beside[0].get_position(), beside[min(1, len(beside) - 1)].get_position()
     width = last.x1 - first.x0
     place = (

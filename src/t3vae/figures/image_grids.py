@@ -1,4 +1,4 @@
-"""Grids of pictures: the same test pictures reconstructed by all models, and generated ones."""
+"""Grids of images: the same test images reconstructed by all models, and generated ones."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from t3vae.figures.style import Style
-from t3vae.figures.titles import LAW_SHORT, model_label
+from t3vae.figures.titles import LATENT_SHORT, model_label
 from t3vae.tables.image_tables import decode
 
 __all__ = ["reconstructions", "samples"]
 
-GAP, BREAK = 0.25, 2.2  # millimetres between pictures, and between blocks
+GAP, BREAK = 0.25, 2.2  # millimetres between images, and between blocks
 LARGEST = 11.0  # millimetres
 
 
 def reconstructions(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw test pictures by group, and below them what each model makes of them.
+    """Draw test images by group, and below them what each model makes of them.
 
     Args:
         tables: ``reconstructions.csv``.
@@ -33,7 +33,7 @@ def reconstructions(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 
 
 def samples(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw generated pictures by group: from the law of the model, and from the fitted law.
+    """Draw generated images by group: from the model's own latent distribution, and the fitted one.
 
     Args:
         tables: ``samples.csv``.
@@ -42,13 +42,13 @@ def samples(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     table = tables["samples.csv"]
     table = table.assign(own=np.where(table["latent"] == "fitted", "fitted", "own"))
     present = [own for own in ("own", "fitted") if own in set(table["own"])]
-    names = {"own": "model\u2019s law", "fitted": LAW_SHORT["fitted"]}
+    names = {"own": "model\u2019s distribution", "fitted": LATENT_SHORT["fitted"]}
     blocks = [(own, group, names[own]) for own in present for group in _groups(table)]
     return _grid(table, list(style.models), blocks, style)
 
 
 def _groups(table: pd.DataFrame) -> list[str]:
-    """Return the groups in their order: from many training pictures to few."""
+    """Return the groups in their order: from many training images to few."""
     known = ["head", "medium", "tail"]
     found = list(dict.fromkeys(table["group"]))
     return [g for g in known if g in found] + [g for g in found if g not in known]
@@ -60,7 +60,7 @@ def _grid(
     blocks: Sequence[tuple[str | None, str, str]],
     style: Style,
 ) -> Figure:
-    """Draw one row a model, one block of columns for each (law, group, name of the law)."""
+    """Draw one row a model, one block of columns for each (latent, group, name)."""
     models = [m for m in models if m in set(table["model"])]
     widest = {
         (own, group): int(_part(table, own, group)["position"].max()) + 1
@@ -69,7 +69,7 @@ def _grid(
     }
     blocks = [block for block in blocks if block[:2] in widest]
     unit = style.font_size / 7.5
-    labels = [model_label(m) if m else "test picture" for m in models]
+    labels = [model_label(m) if m else "test image" for m in models]
     left = unit * (2.5 + 1.55 * max(map(len, labels)))
     across = sum(widest.values())
     room = style.page_width_mm - left - 2.0 - BREAK * (len(blocks) - 1) - GAP * across
@@ -81,14 +81,14 @@ def _grid(
     drawn = Figure(figsize=(width / 25.4, height / 25.4))
     FigureCanvasAgg(drawn)
     x, above = left, ""
-    for own, group, law in blocks:
+    for own, group, latent in blocks:
         part = _part(table, own, group)
         share = widest[own, group] * (size + GAP)
         text = _short(group, share, unit)
         drawn.text(x / width, 1 - (top - unit * 1.6) / height, text, fontsize=style.font_size)
-        if law != above:
-            drawn.text(x / width, 1 - unit * 3.4 / height, law, fontsize=style.font_size)
-            above = law
+        if latent != above:
+            drawn.text(x / width, 1 - unit * 3.4 / height, latent, fontsize=style.font_size)
+            above = latent
         for i, model in enumerate(models):
             y = height - top - (i + 1) * (size + GAP)
             for record in part[part["model"] == model].to_dict("records"):
@@ -96,7 +96,7 @@ def _grid(
                 place = x + int(row["position"]) * (size + GAP)
                 axes = drawn.add_axes((place / width, y / height, size / width, size / height))
                 axes.set_axis_off()
-                axes.imshow(_picture(row), **_look(row))
+                axes.imshow(_image(row), **_look(row))
         x += share + BREAK
     for i, label in enumerate(labels):
         y = height - top - (i + 0.5) * (size + GAP)
@@ -122,10 +122,10 @@ def _short(title: str, room: float, unit: float) -> str:
     return title[: max(3, int(room / (1.5 * unit)))]
 
 
-def _picture(row: Mapping[str, Any]) -> np.ndarray:
+def _image(row: Mapping[str, Any]) -> np.ndarray:
     shape = [int(row[name]) for name in ("channels", "height", "width")]
-    picture = decode(str(row["pixels"]), shape)
-    return picture[0] if shape[0] == 1 else picture.transpose(1, 2, 0)
+    image = decode(str(row["pixels"]), shape)
+    return image[0] if shape[0] == 1 else image.transpose(1, 2, 0)
 
 
 def _look(row: Mapping[str, Any]) -> dict[str, Any]:

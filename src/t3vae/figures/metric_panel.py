@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from t3vae.figures.axes import few_handle, log_axis, panel_title, point, short_number, thin_ticks
-from t3vae.figures.style import LAW_MARKERS, Style, law_point_handle
-from t3vae.figures.titles import LAW_LABELS, model_label, used_laws
+from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle
+from t3vae.figures.titles import LATENT_LABELS, model_label, used_latents
 from t3vae.tables.headlines import HEADLINES, Headline, select
 
 __all__ = ["metrics"]
@@ -31,8 +31,8 @@ def metrics(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     chosen = [(h, select(table, h)) for h in HEADLINES]
     shown = [(headline, found) for headline, found in chosen if len(found)]
     models = [m for m in style.models if m in set(table["model"])]
-    laws = used_laws(list(table["latent"].dropna().unique()))
-    wide = len(models) > 10 or "reconstruction" in laws
+    latents = used_latents(list(table["latent"].dropna().unique()))
+    wide = len(models) > 10 or "reconstruction" in latents
     columns = 4 if wide else 2
     rows = max(1, -(-len(shown) // columns))
     drawn, grid = style.panels(
@@ -40,7 +40,7 @@ def metrics(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         columns,
         (3.5 if len(models) < 20 else 3.1) * max(len(models), 3),
         wide=wide,
-        legend=_legend(laws, style, shown),
+        legend=_legend(latents, style, shown),
         left=max(2.0 + 1.45 * max(len(model_label(m)) for m in models), 11.0),
         right=4.0,
         bottom=5.0,
@@ -51,7 +51,7 @@ def metrics(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         if i >= len(shown):
             axes.set_visible(False)
             continue
-        _panel(axes, *shown[i], models, laws, style)
+        _panel(axes, *shown[i], models, latents, style)
         axes.tick_params(labelleft=i % columns == 0)
     return drawn
 
@@ -61,22 +61,22 @@ def _panel(
     headline: Headline,
     rows: pd.DataFrame,
     models: list[str],
-    laws: list[str],
+    latents: list[str],
     style: Style,
 ) -> None:
     ideal = rows["ideal"].dropna()
     if len(ideal):
         axes.axvline(float(ideal.iloc[0]), color="black", linewidth=0.6, linestyle=(0, (1, 1)))
-    offsets = np.linspace(-0.26, 0.26, len(laws)) if len(laws) > 1 else [0.0]
+    offsets = np.linspace(-0.26, 0.26, len(latents)) if len(latents) > 1 else [0.0]
     missing: dict[int, list[tuple[float, str]]] = {}
-    for j, law in enumerate(laws):
-        part = rows[rows["latent"] == law].set_index("model")
+    for j, latent in enumerate(latents):
+        part = rows[rows["latent"] == latent].set_index("model")
         for i, model in enumerate(models):
             if model not in part.index:
                 continue
             row = part.loc[model]
             if pd.isna(row["mean"]):
-                missing.setdefault(i, []).append((i + offsets[j], law))
+                missing.setdefault(i, []).append((i + offsets[j], latent))
                 continue
             low = row["ci_low"]
             if headline.scale == "log" and not pd.isna(low):
@@ -85,8 +85,8 @@ def _panel(
                 axes,
                 (row["mean"], i + offsets[j]),
                 (low, row["ci_high"]),
-                colour=style.colour(law),
-                marker=LAW_MARKERS.get(law, "^"),
+                colour=style.colour(latent),
+                marker=LATENT_MARKERS.get(latent, "^"),
                 few=not pd.isna(row["flag"]),
             )
     for i in range(0, len(models), 2):
@@ -143,12 +143,12 @@ def _scale(axes: Axes, headline: Headline, rows: pd.DataFrame) -> None:
 
 
 def _legend(
-    laws: list[str], style: Style, shown: list[tuple[Headline, pd.DataFrame]]
+    latents: list[str], style: Style, shown: list[tuple[Headline, pd.DataFrame]]
 ) -> list[tuple[Artist, str]]:
-    handles = [law_point_handle(law, style) for law in laws]
+    handles = [distribution_point_handle(latent, style) for latent in latents]
     if any(rows["flag"].notna().any() for _, rows in shown):
         handles.append(few_handle())
     if any(rows["ideal"].notna().any() for _, rows in shown):
         truth = Line2D([], [], color="black", linewidth=0.6, linestyle=(0, (1, 1)))
-        handles.append((truth, LAW_LABELS["truth"]))
+        handles.append((truth, LATENT_LABELS["truth"]))
     return handles

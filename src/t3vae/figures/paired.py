@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from t3vae.figures.axes import few_handle, panel_title, point, short_number, thin_ticks, wrapped
-from t3vae.figures.style import LAW_MARKERS, Style, law_point_handle
-from t3vae.figures.titles import model_label, used_laws
+from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle
+from t3vae.figures.titles import model_label, used_latents
 from t3vae.tables.headlines import HEADLINES, Headline
 
 __all__ = ["paired"]
@@ -37,12 +37,12 @@ def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     table = table[~(table["metric"] == "class_mass")]
     lines = _lines(table, style)
     shown = [(h, found) for h in HEADLINES if len(found := _rows(table, h))]
-    laws = used_laws(list(table["latent"].dropna().unique()))
+    latents = used_latents(list(table["latent"].dropna().unique()))
     many = len(lines) > MANY
     columns = min(6 if many else 4, max(1, len(shown)))
     texts = [model_label(model) if model else f"− {model_label(c)}:" for model, c in lines]
     left, gap = 3.0 + 1.45 * max(map(len, texts), default=4), 4.5 if many else 6.5
-    legend = [law_point_handle(law, style) for law in laws]
+    legend = [distribution_point_handle(latent, style) for latent in latents]
     if any(found["flag"].notna().any() for _, found in shown):
         legend.append(few_handle())
     room = (style.page_width_mm - left - 4.0 - (columns - 1) * gap) / columns + 0.5 * gap
@@ -63,7 +63,7 @@ def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         if i >= len(shown):
             axes.set_visible(False)
             continue
-        _panel(axes, shown[i][1], lines, laws, style)
+        _panel(axes, shown[i][1], lines, latents, style)
         panel_title(axes, titles[i])
         axes.set_yticks(range(len(lines)), texts)
         axes.tick_params(axis="y", length=0, labelleft=i % columns == 0)
@@ -98,22 +98,22 @@ def _rows(table: pd.DataFrame, headline: Headline) -> pd.DataFrame:
 
 
 def _panel(
-    axes: Axes, rows: pd.DataFrame, lines: list[Line], laws: list[str], style: Style
+    axes: Axes, rows: pd.DataFrame, lines: list[Line], latents: list[str], style: Style
 ) -> None:
-    offsets = dict(zip(laws, np.linspace(-0.27, 0.27, len(laws)), strict=True))
-    if len(laws) == 1:
-        offsets[laws[0]] = 0.0
+    offsets = dict(zip(latents, np.linspace(-0.27, 0.27, len(latents)), strict=True))
+    if len(latents) == 1:
+        offsets[latents[0]] = 0.0
     places = {line: y for y, line in enumerate(lines)}
     for row in rows.to_dict("records"):
         y = places.get((row["model"], row["control"]))
         if y is not None:
-            law = row["latent"]
+            latent = row["latent"]
             point(
                 axes,
-                (row["difference"], y + offsets[law]),
+                (row["difference"], y + offsets[latent]),
                 (row["ci_low"], row["ci_high"]),
-                colour=style.colour(law),
-                marker=LAW_MARKERS.get(law, "^"),
+                colour=style.colour(latent),
+                marker=LATENT_MARKERS.get(latent, "^"),
                 few=not pd.isna(row["flag"]),
             )
     first = 0

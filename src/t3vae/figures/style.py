@@ -1,7 +1,7 @@
 """One look for all figures: sizes in millimetres, Okabe-Ito colours, fixed metadata.
 
 Colours keep their meaning: in a figure with one panel a model, the colour says the latent
-law; in a figure with all models in a panel, the hue says the family and the lightness the
+distribution; in a figure with all models in a panel, the hue says the family and the lightness the
 variant. Truth and data are black or grey everywhere.
 """
 
@@ -25,18 +25,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from t3vae.figures.titles import LAW_LABELS, LAW_SHORT, model_label, stem
+from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT, model_label, stem
 from t3vae.provenance.figure_metadata import PNG_KEY
 from t3vae.runtime.files import write_bytes
 
 __all__ = [
-    "LAW_COLOURS",
+    "LATENT_COLOURS",
     "OKABE_ITO",
     "PAGE_HEIGHT_MM",
     "Style",
     "area_handle",
-    "law_handle",
-    "law_point_handle",
+    "distribution_point_handle",
+    "latent_handle",
     "model_handle",
     "save",
 ]
@@ -55,7 +55,7 @@ OKABE_ITO = {
     "purple": "#CC79A7",
 }
 
-LAW_COLOURS = {
+LATENT_COLOURS = {
     "prior": OKABE_ITO["vermillion"],
     "alternative": OKABE_ITO["sky"],
     "fitted": OKABE_ITO["green"],
@@ -63,8 +63,8 @@ LAW_COLOURS = {
     "truth": OKABE_ITO["black"],
     "aggregate": "#8C8C8C",
 }
-LAW_MARKERS = {"prior": "o", "alternative": "s", "fitted": "D", "reconstruction": "v"}
-LAW_DASHES: dict[str, Any] = {"prior": "-", "alternative": (0, (3, 1)), "fitted": "-"}
+LATENT_MARKERS = {"prior": "o", "alternative": "s", "fitted": "D", "reconstruction": "v"}
+LATENT_DASHES: dict[str, Any] = {"prior": "-", "alternative": (0, (3, 1)), "fitted": "-"}
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 
@@ -75,7 +75,7 @@ class Style:
 
     Attributes:
         models: names of the models, in the order of the parameters.
-        palette: colours by name of a model or law that replace the default ones.
+        palette: colours by name of a model or distribution that replace the default ones.
         column_width_mm, page_width_mm: one column, and the full width for many models.
         font_size: of all text, in points.
         line_width: of curves, in points.
@@ -144,11 +144,11 @@ class Style:
             yield
 
     def colour(self, name: str) -> str:
-        """Return the colour of a latent law, of the truth, or of a model."""
+        """Return the colour of a latent distribution, of the truth, or of a model."""
         if name in self.palette:
             return self.palette[name]
-        if name in LAW_COLOURS:
-            return LAW_COLOURS[name]
+        if name in LATENT_COLOURS:
+            return LATENT_COLOURS[name]
         position, count = self._variant(name)
         base = OKABE_ITO[stem(name)[2]]
         return base if count == 1 else _shade(base, position / (count - 1))
@@ -269,17 +269,22 @@ def _shade(colour: str, position: float) -> str:
     return mcolors.to_hex(colorsys.hls_to_rgb(hue, float(target), saturation))
 
 
-def law_handle(law: str, style: Style) -> tuple[Artist, str]:
-    """Return the legend entry of a latent law drawn as a line."""
-    line = Line2D([], [], color=style.colour(law), linestyle=LAW_DASHES.get(law, "-"))
-    return line, LAW_LABELS.get(law, law)
+def latent_handle(latent: str, style: Style) -> tuple[Artist, str]:
+    """Return the legend entry of a latent distribution drawn as a line."""
+    line = Line2D(
+        [],
+        [],
+        color=style.colour(latent),
+        linestyle=LATENT_DASHES.get(latent, "-"),
+    )
+    return line, LATENT_LABELS.get(latent, latent)
 
 
-def law_point_handle(law: str, style: Style) -> tuple[Artist, str]:
-    """Return the legend entry of a latent law drawn as points with intervals."""
-    marker = LAW_MARKERS.get(law, "^")
-    line = Line2D([], [], color=style.colour(law), marker=marker, markersize=3, linewidth=0.9)
-    return line, LAW_SHORT.get(law, law)
+def distribution_point_handle(latent: str, style: Style) -> tuple[Artist, str]:
+    """Return the legend entry of a latent distribution drawn as points with intervals."""
+    marker = LATENT_MARKERS.get(latent, "^")
+    line = Line2D([], [], color=style.colour(latent), marker=marker, markersize=3, linewidth=0.9)
+    return line, LATENT_SHORT.get(latent, latent)
 
 
 def area_handle(colour: str, text: str) -> tuple[Artist, str]:

@@ -1,7 +1,7 @@
 """Tails: survival functions on log-log axes, and tail quantiles against the true ones.
 
-One row a latent law, one column a tail, all models in a panel: what changes from row to
-row is only where the latent draws come from.
+One row a latent distribution, one column a tail, all models in a panel: what changes from row to
+row is only where the latent samples come from.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from matplotlib.lines import Line2D
 
 from t3vae.figures.axes import log_axis, panel_title
 from t3vae.figures.style import Style, area_handle, model_handle
-from t3vae.figures.titles import LAW_LABELS, used_laws
+from t3vae.figures.titles import LATENT_LABELS, used_latents
 
 __all__ = ["survival", "tail_qq"]
 
 GREY = "#D0D0D0"
-FEWEST = 4.5  # draws beyond a value: a line ends where fewer would make it
+FEWEST = 4.5  # samples beyond a value: a line ends where fewer would make it
 _TRUTH: dict[str, Any] = {"color": "black", "linewidth": 0.9, "linestyle": (0, (1, 1))}
 _VALUE = {"left": "t", "right": "t", "norm": "r"}
 _PROBABILITY = {"left": "P(X < −t)", "right": "P(X > t)", "norm": "P(‖X‖ > r)"}
 
 
 class _Panel(NamedTuple):
-    """One panel: a latent law, a tail, and whether it has panels above or below it."""
+    """One panel: a latent distribution, a tail, and whether it has panels above or below it."""
 
     axes: Axes
-    law: str
+    latent: str
     tail: str
     lowest: bool
 
@@ -45,13 +45,13 @@ def survival(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """
     table = tables["survival.csv"]
     drawn, panels = _panels(table, style, 27.0)
-    table = table[(table["model"] == "truth") | (table["mean"] * table["draws"] > FEWEST)]
+    table = table[(table["model"] == "truth") | (table["mean"] * table["samples"] > FEWEST)]
     models = table[table["model"] != "truth"]
     floor = 0.4 * float(models["mean"].min()) if len(models) else 1e-6
-    for axes, law, tail, lowest in panels:
+    for axes, latent, tail, lowest in panels:
         truth = _truth(axes, table, tail, floor)
         for model in style.models:
-            _line(axes, table, model, law, tail, style)
+            _line(axes, table, model, latent, tail, style)
         visible = truth[truth["mean"] > floor]
         axes.plot(visible["left"], visible["mean"], **_TRUTH)
         reached = pd.concat([visible["left"], models.loc[models["panel"] == tail, "left"]])
@@ -74,10 +74,10 @@ def tail_qq(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """
     table = tables["quantiles.csv"]
     drawn, panels = _panels(table, style, 29.0)
-    for axes, law, tail, lowest in panels:
+    for axes, latent, tail, lowest in panels:
         truth = _truth(axes, table, tail, 1e-300)
         for model in style.models:
-            _line(axes, table, model, law, tail, style)
+            _line(axes, table, model, latent, tail, style)
         axes.plot(truth["left"], truth["mean"], **_TRUTH)
         everything = table.loc[(table["panel"] == tail) & (table["mean"] > 0), "mean"]
         low, high = truth["left"].min(), truth["left"].max()
@@ -94,15 +94,15 @@ def tail_qq(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 
 
 def _panels(table: pd.DataFrame, style: Style, height: float) -> tuple[Figure, list[_Panel]]:
-    """Return one panel for each law and tail; a single tail has its laws side by side."""
-    laws = used_laws(list(table["latent"].dropna().unique()))
+    """Return a panel for each latent distribution and tail; a single tail has them side by side."""
+    latents = used_latents(list(table["latent"].dropna().unique()))
     tails = list(table["panel"].unique())
     legend = [
-        (Line2D([], [], **_TRUTH), LAW_LABELS["truth"]),
+        (Line2D([], [], **_TRUTH), LATENT_LABELS["truth"]),
         area_handle(GREY, "95 % band"),
         *(model_handle(model, style) for model in style.models),
     ]
-    wanted = [(law, tail) for law in laws for tail in tails]
+    wanted = [(latent, tail) for latent in latents for tail in tails]
     rows = -(-len(wanted) // 2)
     drawn, grid = style.panels(
         rows,
@@ -119,9 +119,9 @@ def _panels(table: pd.DataFrame, style: Style, height: float) -> tuple[Figure, l
         if i >= len(wanted):
             axes.set_visible(False)
             continue
-        law, tail = wanted[i]
-        panel_title(axes, LAW_LABELS.get(law, law))
-        panels.append(_Panel(axes, law, tail, lowest=i + 2 >= len(wanted)))
+        latent, tail = wanted[i]
+        panel_title(axes, LATENT_LABELS.get(latent, latent))
+        panels.append(_Panel(axes, latent, tail, lowest=i + 2 >= len(wanted)))
     return drawn, panels
 
 
@@ -133,8 +133,10 @@ def _truth(axes: Axes, table: pd.DataFrame, tail: str, floor: float) -> pd.DataF
     return truth
 
 
-def _line(axes: Axes, table: pd.DataFrame, model: str, law: str, tail: str, style: Style) -> None:
-    chosen = (table["model"] == model) & (table["latent"] == law) & (table["panel"] == tail)
+def _line(
+    axes: Axes, table: pd.DataFrame, model: str, latent: str, tail: str, style: Style
+) -> None:
+    chosen = (table["model"] == model) & (table["latent"] == latent) & (table["panel"] == tail)
     part = table[chosen]
     axes.plot(
         part["left"],

@@ -1,24 +1,35 @@
-"""Texts for models and latent laws, shared by figures and the report."""
+"""Texts for models and latent distributions, shared by figures and the report."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-__all__ = ["LAWS", "LAW_LABELS", "LAW_SHORT", "model_label", "stem", "used_laws"]
+__all__ = [
+    "LATENTS",
+    "LATENT_LABELS",
+    "LATENT_SHORT",
+    "model_label",
+    "stem",
+    "used_latents",
+]
 
-LAWS = ("prior", "alternative", "fitted", "reconstruction")
-LAW_LABELS = {
+LATENTS = ("prior", "alternative", "fitted", "reconstruction")
+LATENT_LABELS = {
     "prior": "model prior",
     "alternative": "alternative prior p*",
-    "fitted": "fitted law",
+    "fitted": "fitted distribution",
     "reconstruction": "reconstructions",
-    "truth": "true law",
+    "truth": "true distribution",
     "aggregate": "aggregate posterior",
 }
 #: Where space is short.
-LAW_SHORT = {"prior": "model prior", "alternative": "prior p*", "fitted": "fitted law"}
-LAW_SHORT["reconstruction"] = "reconstructions"
+LATENT_SHORT = {
+    "prior": "model prior",
+    "alternative": "prior p*",
+    "fitted": "fitted distribution",
+}
+LATENT_SHORT["reconstruction"] = "reconstructions"
 # Longest stem first; the hue says the family.
 _STEMS = (
     ("student_t_vae", "Student-t VAE", "sky"),
@@ -75,7 +86,7 @@ def stem(name: str) -> tuple[str, str, str]:
     return "", name, "black"
 
 
-def used_laws(names: Sequence[str]) -> list[str]:
-    """Return the latent laws that occur, in the fixed order, unknown ones last."""
-    found = [law for law in LAWS if law in names]
-    return found + sorted(set(names) - set(LAWS))
+def used_latents(names: Sequence[str]) -> list[str]:
+    """Return the latent distributions that occur, in the fixed order, unknown ones last."""
+    found = [latent for latent in LATENTS if latent in names]
+    return found + sorted(set(names) - set(LATENTS))

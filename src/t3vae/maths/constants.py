@@ -35,13 +35,13 @@ def _stirling_remainder(a: float) -> float:
 
 
 def log_t_normalizer(nu: float, d: int) -> float:
-    r"""Return log C_{nu,d}, the log normaliser of the d-variate t law with unit scale.
+    r"""Return log C_{nu,d}, the log normaliser of the d-variate t distribution with unit scale.
 
     .. math:: \log C_{\nu,d} = \log\Gamma(\tfrac{\nu+d}{2}) - \log\Gamma(\tfrac{\nu}{2})
               - \tfrac d2 \log(\nu\pi)
 
     For large nu the difference of log-gammas is taken in Stirling's form, where nothing
-    cancels; ``nu = inf`` gives the normal law, -(d/2) log(2 pi).
+    cancels; ``nu = inf`` gives the normal distribution, -(d/2) log(2 pi).
 
     Args:
         nu: degrees of freedom, positive.
@@ -83,8 +83,8 @@ class GammaConstants:
         nu, n, m, sigma: what the constants belong to.
         gamma: :math:`-2/(\nu+m+n)`.
         kappa: :math:`-\gamma/(1+\gamma) = 2/(\nu+m+n-2)`.
-        log_C_nu_n, log_C_nu_m, log_C_nu_nm: log normalisers of the t law, the last in n + m
-            dimensions.
+        log_C_nu_n, log_C_nu_m, log_C_nu_nm: log normalisers of the t distribution, the last in n +
+            m dimensions.
         log_base: :math:`b = \log C_{\nu,n} - n\log\sigma + \log\frac{\nu-2}{\nu+n-2}`.
         log_C1, log_C2, log_C1_over_C2: weights of entropy and cross-entropy.
         alpha: :math:`-\gamma\nu/(2C_2)`, the weight of the divergence to the alternative prior.

@@ -1,8 +1,8 @@
-"""Student-t and Gaussian laws as torch distributions; the last axis is the event.
+"""Student-t and Gaussian distributions as torch distributions; the last axis is the event.
 
 ``scale`` is always standard-deviation-like: the square root of the diagonal of the scale
-matrix. The covariance of a t law is nu / (nu - 2) times its scale matrix. All sampling
-draws from torch's global generators.
+matrix. The covariance of a t distribution is nu / (nu - 2) times its scale matrix. All sampling
+samples from torch's global generators.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def standard_gamma(concentration: Tensor | float, shape: torch.Size, like: Tenso
 
 
 class _LocationScale(Distribution):
-    """A law with location [..., d] and diagonal scale [..., d], [..., 1] or a number."""
+    """A distribution with location [..., d] and diagonal scale [..., d], [..., 1] or a number."""
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.real_vector
@@ -118,15 +118,15 @@ class _LocationScale(Distribution):
 
 
 class DiagonalGaussian(_LocationScale):
-    """The normal law N(loc, diag(scale^2)).
+    """The normal distribution N(loc, diag(scale^2)).
 
     Args:
         loc: mean, [..., d].
         scale: standard deviation, [..., d], [..., 1] or a number.
 
     Example:
-        >>> law = DiagonalGaussian(torch.zeros(3, 2), 1.5)
-        >>> law.log_prob(law.rsample()).shape
+        >>> distribution = DiagonalGaussian(torch.zeros(3, 2), 1.5)
+        >>> distribution.log_prob(distribution.rsample()).shape
         torch.Size([3])
     """
 
@@ -157,12 +157,12 @@ class DiagonalGaussian(_LocationScale):
 
 
 class MultivariateT(_LocationScale):
-    r"""The multivariate t law with diagonal scale matrix; one chi-square per sample.
+    r"""The multivariate t distribution with diagonal scale matrix; one chi-square per sample.
 
     .. math:: t_d(x\mid\mu,\Sigma,\nu) = C_{\nu,d}|\Sigma|^{-1/2}
               \big[1+\tfrac1\nu(x-\mu)^\top\Sigma^{-1}(x-\mu)\big]^{-(\nu+d)/2}
 
-    Draws are :math:`\mu + \Sigma^{1/2}\varepsilon\sqrt{\nu/v}` with a normal vector
+    Samples are :math:`\mu + \Sigma^{1/2}\varepsilon\sqrt{\nu/v}` with a normal vector
     :math:`\varepsilon` and **one** :math:`v\sim\chi^2_\nu` for all coordinates of a sample.
     When nu is a number the chi-square carries no gradient; when nu is a tensor, gradients
     reach it by implicit reparameterisation.
@@ -176,10 +176,10 @@ class MultivariateT(_LocationScale):
         ConfigError: if a number nu is not positive.
 
     Example:
-        >>> law = MultivariateT(torch.zeros(4, 3), 2.0, nu=5.0)
-        >>> law.rsample().shape, law.log_prob(torch.zeros(3)).shape
+        >>> distribution = MultivariateT(torch.zeros(4, 3), 2.0, nu=5.0)
+        >>> distribution.rsample().shape, distribution.log_prob(torch.zeros(3)).shape
         (torch.Size([4, 3]), torch.Size([4]))
-        >>> round(law.variance[0, 0].item(), 4)
+        >>> round(distribution.variance[0, 0].item(), 4)
         6.6667
     """
 
@@ -224,11 +224,11 @@ class MultivariateT(_LocationScale):
 
 
 class IndependentT(_LocationScale):
-    r"""A product of univariate t laws: one chi-square per coordinate.
+    r"""A product of univariate t distributions: one chi-square per coordinate.
 
     .. math:: \prod_{i=1}^d t_1(x_i\mid\mu_i,\sigma_i^2,\nu_i)
 
-    This is not a multivariate t law: its coordinates are independent.
+    This is not a multivariate t distribution: its coordinates are independent.
 
     Args:
         loc: location, [..., d].
@@ -236,8 +236,8 @@ class IndependentT(_LocationScale):
         nu: degrees of freedom, a number or a tensor [..., d] or [..., 1].
 
     Example:
-        >>> law = IndependentT(torch.zeros(2), 1.0, nu=4.0)
-        >>> law.sample((10,)).shape
+        >>> distribution = IndependentT(torch.zeros(2), 1.0, nu=4.0)
+        >>> distribution.sample((10,)).shape
         torch.Size([10, 2])
     """
 
@@ -278,7 +278,7 @@ class IndependentT(_LocationScale):
 
 
 class FullMultivariateT(Distribution):
-    """The multivariate t law with a full scale matrix L L^T; one chi-square per sample.
+    """The multivariate t distribution with a full scale matrix L L^T; one chi-square per sample.
 
     Args:
         loc: location, [d].
@@ -289,8 +289,8 @@ class FullMultivariateT(Distribution):
         ConfigError: if the shapes disagree or nu is not positive.
 
     Example:
-        >>> law = FullMultivariateT(torch.zeros(2), torch.eye(2), nu=3.0)
-        >>> round(law.log_prob(torch.zeros(2)).item(), 4)
+        >>> distribution = FullMultivariateT(torch.zeros(2), torch.eye(2), nu=3.0)
+        >>> round(distribution.log_prob(torch.zeros(2)).item(), 4)
         -1.8379
     """
 
@@ -341,7 +341,7 @@ class FullMultivariateT(Distribution):
 
 
 class TMixture(Distribution):
-    """A finite mixture of multivariate t laws with diagonal scales.
+    """A finite mixture of multivariate t distributions with diagonal scales.
 
     Args:
         weights: mixing weights, [K]; normalised here.
@@ -354,8 +354,8 @@ class TMixture(Distribution):
 
     Example:
         >>> one = torch.ones(1)
-        >>> law = TMixture(one, torch.zeros(1, 2), torch.ones(1, 2), 5 * one)
-        >>> law.sample((3,)).shape
+        >>> distribution = TMixture(one, torch.zeros(1, 2), torch.ones(1, 2), 5 * one)
+        >>> distribution.sample((3,)).shape
         torch.Size([3, 2])
     """
 
@@ -423,13 +423,13 @@ def _checked_nu(nu: float) -> float:
     nu = float(nu)
     if not (nu > 0 and math.isfinite(nu)):
         raise ConfigError(
-            f"nu = {nu}: must be positive and finite. For the normal law use DiagonalGaussian."
+            f"nu = {nu}: must be positive and finite. For a normal one use DiagonalGaussian."
         )
     return nu
 
 
 def _t_log_prob(delta: Tensor, nu: Tensor | float, d: int) -> Tensor:
-    """Log density of the unit-scale t law from the squared Mahalanobis distance."""
+    """Log density of the unit-scale t distribution from the squared Mahalanobis distance."""
     if isinstance(nu, Tensor):
         return log_t_normalizer_tensor(nu, d) - 0.5 * (nu + d) * torch.log1p(delta / nu)
     return log_t_normalizer(nu, d) - (0.5 * (nu + d)) * torch.log1p(delta * (1.0 / nu))

@@ -1,4 +1,4 @@
-"""The gamma-power divergence between t laws, the gamma-loss and its regularizer.
+"""The gamma-power divergence between t distributions, the gamma-loss and its regularizer.
 
 Everything is in the 2x convention: reconstruction is the squared error over sigma^2,
 summed over dimensions, and the regularizer is twice a (scaled) divergence. The gamma-power
@@ -212,7 +212,7 @@ def gamma_loss(
 def gamma_divergence_t(
     mu0: Tensor, scale0: Tensor, mu1: Tensor, scale1: Tensor, nu: float
 ) -> Tensor:
-    r"""Return the gamma-power divergence between two t laws with equal nu.
+    r"""Return the gamma-power divergence between two t distributions with equal nu.
 
     With :math:`\gamma=-2/(\nu+d)` and :math:`\kappa=2/(\nu+d-2)`,
 
@@ -228,7 +228,7 @@ def gamma_divergence_t(
     Args:
         mu0, mu1: locations, [d].
         scale0, scale1: full scale matrices, [d, d], positive definite.
-        nu: degrees of freedom of both laws, greater than 2.
+        nu: degrees of freedom of both distributions, greater than 2.
 
     Returns:
         A scalar.

@@ -1,7 +1,7 @@
-"""Maximum-likelihood fit of a finite mixture of multivariate t laws to latent codes.
+"""Maximum-likelihood fit of a finite mixture of multivariate t distributions to latent codes.
 
-Used to describe the aggregate posterior by a law that can be sampled: the prior of a model
-and the law of its training codes differ, and draws are better taken from the latter.
+Used to describe the aggregate posterior by a distribution that can be sampled: the prior of a model
+and the distribution of its training codes differ, and samples are better taken from the latter.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GROUP_GROWTH, GROUP_SHARE = 0.006, 1 / 2000
 
 @dataclass(frozen=True)
 class TMixtureFit:
-    """A fitted mixture of t laws with diagonal scales.
+    """A fitted mixture of t distributions with diagonal scales.
 
     Attributes:
         weights: mixing weights, [K], largest first.
@@ -158,7 +158,8 @@ def _em_step(parameters: _Parameters, moments: _Moments) -> _Parameters:
     weighted = np.maximum(moments.weighted, 1e-300)
     loc = moments.first / weighted[:, None]
     variance = moments.second / weighted[:, None] - loc**2
-    # mean of log u - u under the responsibilities, and the t law's own expectation of log u
+    # mean of log u - u under the responsibilities, and the t distribution's own expectation of log
+    # u
     mean_log = np.log1p(d / parameters.nu) - moments.log_ratio / mass
     half = 0.5 * (parameters.nu + d)
     target = 1 + mean_log - weighted / mass + digamma(half) - np.log(half)
@@ -299,7 +300,7 @@ def fit_t_mixture(
     tolerance: float = 1e-7,
     seed: int = 0,
 ) -> TMixtureFit:
-    r"""Fit a mixture of t laws with diagonal scales by maximum likelihood.
+    r"""Fit a mixture of t distributions with diagonal scales by maximum likelihood.
 
     .. math:: p(z) = \sum_{k=1}^K \pi_k\, t_d(z\mid\mu_k, \mathrm{diag}(s_k^2), \nu_k)
 

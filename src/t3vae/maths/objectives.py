@@ -159,7 +159,7 @@ def de_regularizer_2x_slopes(z: Tensor, logvar: Tensor, nu: float) -> tuple[Tens
 
 
 def student_t_kl_2x(z: Tensor, mu: Tensor, var: Tensor, nu_q: Tensor, nu_p: float) -> Tensor:
-    r"""Return twice a one-draw estimate of the divergence between multivariate t laws.
+    r"""Return twice a one-draw estimate of the divergence between multivariate t distributions.
 
     .. math:: 2[\log C_{\nu_q,m}-\log C_{\nu_p,m}]-\sum_i\log\Sigma_i
               -(\nu_q+m)\log\big(1+\tfrac{\delta_q}{\nu_q}\big)
@@ -197,7 +197,7 @@ def total_correlation_2x(logits: Tensor) -> Tensor:
     Source: Kim & Mnih 2018 (FactorVAE).
 
     Args:
-        logits: the discriminator's logits, [B, 2]; class 0 is the joint law of z, class 1
+        logits: the discriminator's logits, [B, 2]; class 0 is the joint distribution of z, class 1
             the product of its marginals.
 
     Example:
@@ -215,8 +215,8 @@ def discriminator_loss(logits_joint: Tensor, logits_permuted: Tensor) -> Tensor:
     The caller detaches z. Source: Kim & Mnih 2018 (FactorVAE).
 
     Args:
-        logits_joint: logits at draws of the joint law, [B, 2].
-        logits_permuted: logits at draws with each coordinate permuted, [B, 2].
+        logits_joint: logits at samples of the joint distribution, [B, 2].
+        logits_permuted: logits at samples with each coordinate permuted, [B, 2].
 
     Example:
         >>> zero = torch.zeros(4, 2)

@@ -165,9 +165,9 @@ def tilted_regularizer_2x(mu: Tensor, tau: float) -> Tensor:
 
 
 class TiltedGaussian(Distribution):
-    r"""The law with density proportional to :math:`e^{\tau\|z\|}\,N(z; 0, I)`.
+    r"""The distribution with density proportional to :math:`e^{\tau\|z\|}\,N(z; 0, I)`.
 
-    Draws are exact: a radius from its own law by inverse distribution function, times a
+    Samples are exact: a radius from its own distribution by inverse distribution function, times a
     uniform direction. Source: Floto et al. 2023.
 
     Args:
@@ -178,8 +178,8 @@ class TiltedGaussian(Distribution):
         ConfigError: if an argument is out of range.
 
     Example:
-        >>> law = TiltedGaussian(20.0, 4)
-        >>> law.sample((5,)).shape, law.log_prob(torch.zeros(5, 4)).shape
+        >>> distribution = TiltedGaussian(20.0, 4)
+        >>> distribution.sample((5,)).shape, distribution.log_prob(torch.zeros(5, 4)).shape
         (torch.Size([5, 4]), torch.Size([5]))
     """
 

@@ -1,6 +1,6 @@
 """Metrics: functions of arrays, each with its protocol.
 
-A metric compares draws with a reference and returns entries: plain dictionaries with
+A metric compares samples with a reference and returns entries: plain dictionaries with
 ``name``, ``group``, ``value``, ``n``, ``protocol`` and, where they exist, ``p_value``,
 ``null_sd``, ``se``, ``ci_low``, ``ci_high``. What cannot be computed has value None and a
 ``reason``. Modules are imported when their metric is used.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from t3vae.metrics.features import Features
-    from t3vae.metrics.reference import Draws, Reference
+    from t3vae.metrics.reference import Reference, Sample
 
 __all__ = ["FROM_MODEL", "OF_FEATURES", "REGISTRY", "evaluate"]
 
@@ -43,15 +43,16 @@ REGISTRY = {
     "coverage": "t3vae.metrics.manifold:coverage_entries",
     "class_f1": "t3vae.metrics.per_class:f1_entries",
     "class_mass": "t3vae.metrics.per_class:mass_entries",
-    "active_units": "t3vae.metrics.latent:unit_entries",
-    "latent_radius": "t3vae.metrics.latent:radius_entries",
-    "entropy_weight": "t3vae.metrics.latent:entropy_entries",
+    "active_units": "t3vae.metrics.latent_space:unit_entries",
+    "latent_radius": "t3vae.metrics.latent_space:radius_entries",
+    "entropy_weight": "t3vae.metrics.latent_space:entropy_entries",
 }
 
-#: Metrics whose draws are made by the model on test points, once and not for each latent law.
+#: Metrics whose samples are made by the model on test points, once and not for each latent
+#: distribution.
 FROM_MODEL = ("log_likelihood", "reconstruction_error")
 
-#: Metrics of features of pictures; both sets are :class:`t3vae.metrics.features.Features`.
+#: Metrics of features of images; both sets are :class:`t3vae.metrics.features.Features`.
 OF_FEATURES = (
     "frechet_distance_classifier",
     "fid",
@@ -67,7 +68,7 @@ OF_FEATURES = (
 
 def evaluate(
     name: str,
-    draws: Draws | Features | np.ndarray,
+    sample: Sample | Features | np.ndarray,
     reference: Reference | Features,
     options: Mapping[str, Any],
     rng: np.random.Generator,
@@ -76,25 +77,25 @@ def evaluate(
 
     Args:
         name: a name of :data:`REGISTRY`.
-        draws: generated points ``[N, d]``; for ``log_likelihood`` the logarithms of the
+        samples: generated points ``[N, d]``; for ``log_likelihood`` the logarithms of the
             importance weights ``[K, B]``, for ``reconstruction_error`` the reconstructions
-            ``[R, d]``, for metrics of pictures their features.
-        reference: test points and, where it is known, their law.
+            ``[R, d]``, for metrics of images their features.
+        reference: test points and, where it is known, their distribution.
         options: the evaluation block: shared options at its top, then one mapping a metric.
         rng: generator of this metric.
 
     Raises:
         MetricError: no such metric, or arrays that do not fit each other.
     """
-    from t3vae.metrics.reference import Draws, options_of
+    from t3vae.metrics.reference import Sample, options_of
 
     if name not in REGISTRY:
         raise MetricError(f"metric {name!r}: no such metric. Known metrics: {', '.join(REGISTRY)}.")
     module, _, function = REGISTRY[name].partition(":")
-    sample = draws if hasattr(draws, "points") else Draws(draws)
+    sample = sample if hasattr(sample, "points") else Sample(sample)
     if name != "log_likelihood" and sample.points.shape[1:] != reference.points.shape[1:]:
         raise MetricError(
-            f"metric {name!r}: draws have shape {sample.points.shape}, "
+            f"metric {name!r}: samples have shape {sample.points.shape}, "
             f"test points {reference.points.shape}; the columns must agree."
         )
     entries: list[dict[str, Any]] = getattr(import_module(module), function)(

@@ -1,8 +1,8 @@
-"""Features of pictures, by group, with what metrics compute from them once.
+"""Features of images, by group, with what metrics compute from them once.
 
-A set of features is the input of every metric of pictures: of test pictures, of their
-reconstructions, of generated pictures. What metrics derive (statistics, neighbours) is
-kept with the set, so that the test set is summarised once for all laws of one run.
+A set of features is the input of every metric of images: of test images, of their
+reconstructions, of generated images. What metrics derive (statistics, neighbours) is
+kept with the set, so that the test set is summarised once for all distributions of one run.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ T = TypeVar("T")
 
 
 class Features:
-    """Features ``[N, f]`` of one set of pictures.
+    """Features ``[N, f]`` of one set of images.
 
     Args:
-        points: features, one row a picture.
+        points: features, one row an image.
         extractor: what computed them and how: goes into every protocol.
         groups: rows of each group besides ``all``, such as ``class:3``, ``tail``.
-        labels: class of each picture, as the data or a conditional model say, [N].
-        predicted: class that the classifier of real data sees in each picture, [N].
-        membership: how pictures were sorted into groups, for the protocol.
+        labels: class of each image, as the data or a conditional model say, [N].
+        predicted: class that the classifier of real data sees in each image, [N].
+        membership: how images were sorted into groups, for the protocol.
 
     Raises:
         MetricError: not [N, f], empty, or with values that are not finite.
@@ -90,8 +90,8 @@ class Features:
 
     def protocol(self, reference: Features, group: str) -> str:
         """Return how a number of this set came about, against which reference."""
-        text = f"{self.extractor}; {len(self.rows(group))} pictures against "
-        text += f"{len(reference.rows(group))} test pictures"
+        text = f"{self.extractor}; {len(self.rows(group))} images against "
+        text += f"{len(reference.rows(group))} test images"
         return f"{text}; {self.membership}" if group != "all" and self.membership else text
 
 
@@ -100,19 +100,19 @@ def few_points(n: int, dim: int) -> str | None:
 
     Example:
         >>> few_points(100, 64)
-        'only 100 pictures for 64 features: below twice the number of features'
+        'only 100 images for 64 features: below twice the number of features'
         >>> few_points(128, 64) is None
         True
     """
     if n >= 2 * dim:
         return None
-    return f"only {n} pictures for {dim} features: below twice the number of features"
+    return f"only {n} images for {dim} features: below twice the number of features"
 
 
 def unmeasured(
     name: str, group: str, n: int, needed: int, sample: Features, reference: Features
 ) -> dict[str, Any]:
-    """Return the entry of a group that has too few pictures."""
+    """Return the entry of a group that has too few images."""
     theirs = len(reference.rows(group))
-    reason = f"{n} pictures and {theirs} test pictures in {group}; at least {needed} are needed"
+    reason = f"{n} images and {theirs} test images in {group}; at least {needed} are needed"
     return entry(name, group, None, n, sample.protocol(reference, group), reason=reason)

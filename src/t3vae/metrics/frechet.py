@@ -1,4 +1,4 @@
-"""The Frechet distance between normal laws: features -> statistics -> distance.
+"""The Frechet distance between normal distributions: features -> statistics -> distance.
 
 Statistics are means and covariances in float64, gathered block by block. Of a covariance S
 only a factor B with S = B B^T is needed: the trace of the root of S1 S2 is the sum of the
@@ -118,7 +118,7 @@ class Statistics:
 
 
 def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: ArrayLike) -> float:
-    r"""Return the squared Frechet (2-Wasserstein) distance between two normal laws.
+    r"""Return the squared Frechet (2-Wasserstein) distance between two normal distributions.
 
     .. math:: \|\mu_1-\mu_2\|^2 + \mathrm{tr}\big(S_1+S_2-2(S_1S_2)^{1/2}\big)
 
@@ -149,7 +149,7 @@ def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: 
 
 
 def frechet_distance_of_points(a: ArrayLike, b: ArrayLike) -> float:
-    r"""Return the squared Frechet distance between normal laws fitted to two sets of points.
+    r"""Return the squared Frechet distance of the normal distributions fitted to two sets.
 
     With centred points :math:`A,B` divided by :math:`\sqrt{n-1}` the covariances are
     :math:`A^TA` and :math:`B^TB`, and :math:`\mathrm{tr}(S_1S_2)^{1/2}` is the sum of the

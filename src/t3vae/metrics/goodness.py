@@ -1,7 +1,7 @@
 """Goodness of fit in one dimension: Kolmogorov-Smirnov and Anderson-Darling.
 
-Where the law is known, draws are compared with its exact distribution function; otherwise
-with the test sample, column by column.
+Where the distribution is known, samples are compared with its exact distribution function;
+otherwise with the test sample, column by column.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from t3vae.metrics.reference import Draws, Reference, entry
+from t3vae.metrics.reference import Reference, Sample, entry
 
 __all__ = [
     "anderson_darling",
@@ -29,7 +29,7 @@ Array = NDArray[np.floating[Any]]
 
 
 def kolmogorov_smirnov(cdf: ArrayLike) -> tuple[float, float]:
-    """Return the Kolmogorov-Smirnov distance to an exact law, and its p-value.
+    """Return the Kolmogorov-Smirnov distance to an exact distribution, and its p-value.
 
     D = max_i max(i/N - F(x_(i)), F(x_(i)) - (i-1)/N); the p-value is that of Kolmogorov's limit
     at (sqrt(N) + 0.12 + 0.11/sqrt(N)) D (Stephens, J. R. Statist. Soc. B 32, 1970).
@@ -70,7 +70,7 @@ def kolmogorov_smirnov_two_sample(x: ArrayLike, y: ArrayLike) -> tuple[float, fl
 
 
 def anderson_darling(cdf: ArrayLike, sf: ArrayLike) -> float:
-    """Return the Anderson-Darling statistic against an exact law.
+    """Return the Anderson-Darling statistic against an exact distribution.
 
     A^2 = -N - (1/N) sum_i (2i - 1) [log F(x_(i)) + log(1 - F(x_(N+1-i)))] (Anderson and
     Darling, Ann. Math. Statist. 23, 1952).
@@ -98,7 +98,7 @@ def anderson_darling_p_value(statistic: float) -> float:
     (Anderson and Darling 1952), which is inverted by the trapezoid rule (Gil-Pelaez 1951).
 
     Args:
-        statistic: value of A^2 against a fully specified law.
+        statistic: value of A^2 against a fully specified distribution.
 
     Example:
         >>> round(anderson_darling_p_value(2.492), 4)
@@ -140,18 +140,20 @@ def anderson_darling_two_sample(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def kolmogorov_smirnov_entries(
-    draws: Draws,
+    sample: Sample,
     reference: Reference,
     options: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
     """Entries ``ks``: distance and p-value."""
     if _exact(reference):
-        distance, p = kolmogorov_smirnov(draws.distribution_values(reference.law)[0])
-        return [entry("ks", "all", distance, len(draws), "against the exact law", p_value=p)]
+        distance, p = kolmogorov_smirnov(sample.distribution_values(reference.distribution)[0])
+        return [
+            entry("ks", "all", distance, len(sample), "against the exact distribution", p_value=p)
+        ]
     entries = []
     for column, (x, y) in enumerate(
-        zip(draws.sorted_columns, reference.sorted_columns, strict=True)
+        zip(sample.sorted_columns, reference.sorted_columns, strict=True)
     ):
         distance, p = kolmogorov_smirnov_two_sample(x, y)
         entries.append(
@@ -168,7 +170,7 @@ def kolmogorov_smirnov_entries(
 
 
 def anderson_darling_entries(
-    draws: Draws,
+    sample: Sample,
     reference: Reference,
     options: Mapping[str, Any],
     rng: np.random.Generator,
@@ -176,13 +178,13 @@ def anderson_darling_entries(
     """Entries ``anderson_darling``: statistic and limiting p-value."""
     name = "anderson_darling"
     if _exact(reference):
-        value = anderson_darling(*draws.distribution_values(reference.law))
+        value = anderson_darling(*sample.distribution_values(reference.distribution))
         p = anderson_darling_p_value(value)
-        protocol = "against the exact law, limiting p-value not below 1e-9"
-        return [entry(name, "all", value, len(draws), protocol, p_value=p)]
+        protocol = "against the exact distribution, limiting p-value not below 1e-9"
+        return [entry(name, "all", value, len(sample), protocol, p_value=p)]
     entries = []
     for column, (x, y) in enumerate(
-        zip(draws.sorted_columns, reference.sorted_columns, strict=True)
+        zip(sample.sorted_columns, reference.sorted_columns, strict=True)
     ):
         value = anderson_darling_two_sample(x, y)
         protocol = "two samples, limiting p-value not below 1e-9"
@@ -193,4 +195,4 @@ def anderson_darling_entries(
 
 
 def _exact(reference: Reference) -> bool:
-    return reference.dim == 1 and reference.law is not None
+    return reference.dim == 1 and reference.distribution is not None

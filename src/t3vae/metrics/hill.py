@@ -2,7 +2,7 @@
 
     xi = (1/k) sum_{i<=k} log X_(i) - log X_(k+1),   tail index 1/xi   (Hill 1975),
 
-X_(1) >= X_(2) >= ... For finite k its bias is large on t laws, so that each path comes
+X_(1) >= X_(2) >= ... For finite k its bias is large on t distributions, so that each path comes
 with that of the true sample.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from t3vae.errors import MetricError
-from t3vae.metrics.reference import Draws, Reference, entry
+from t3vae.metrics.reference import Reference, Sample, entry
 
 __all__ = ["hill", "hill_interval", "path_entries", "path_ks"]
 
@@ -77,23 +77,23 @@ def path_ks(n: int, fraction: float, steps: int) -> list[int]:
 
 
 def path_entries(
-    draws: Draws,
+    sample: Sample,
     reference: Reference,
     options: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
-    """Entries ``hill`` of the draws and ``hill_reference`` of a true sample of equal size."""
-    n = min(len(draws), len(reference))
+    """Entries ``hill`` of the samples and ``hill_reference`` of a true sample of equal size."""
+    n = min(len(sample), len(reference))
     protocol = (
         f"Hill estimate from {n} points, {100 * options['confidence']:g} % asymptotic interval"
     )
     ks = [k for k in path_ks(n, options["fraction"], options["steps"]) if k < n]
     samples = (
-        ("hill", Draws(draws.points[:n])),
-        ("hill_reference", Draws(reference.points[:n])),
+        ("hill", Sample(sample.points[:n])),
+        ("hill_reference", Sample(reference.points[:n])),
     )
-    if len(draws) == n:
-        samples = (("hill", draws), samples[1])
+    if len(sample) == n:
+        samples = (("hill", sample), samples[1])
     if len(reference) == n:
         samples = (samples[0], ("hill_reference", reference))
     entries = []

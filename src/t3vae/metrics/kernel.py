@@ -2,7 +2,7 @@
 
     MMD^2(P, Q) = E k(X, X') + E k(Y, Y') - 2 E k(X, Y),   k(x, y) = exp(-|x - y|^2 / (2 s^2)).
 
-Both statistics are unbiased (Gretton et al., JMLR 13, 2012). Their null laws come from
+Both statistics are unbiased (Gretton et al., JMLR 13, 2012). Their null distributions come from
 exchanges of points between the samples; p = (1 + #{T_b >= T}) / (1 + B).
 """
 
@@ -34,7 +34,7 @@ NULLS = ("sign_flip", "permutation")
 
 
 class MMDResult(NamedTuple):
-    """A statistic, its p-value, the standard deviation of its null law, and its kernel."""
+    """A statistic, its p-value, the standard deviation of its null distribution, and its kernel."""
 
     value: float
     p_value: float
@@ -77,7 +77,7 @@ def mmd_linear_test(
     null: str = "sign_flip",
     rng: Generator,
 ) -> MMDResult:
-    """Test equality of two laws with the linear-time MMD^2, bandwidth frozen.
+    """Test equality of two distributions with the linear-time MMD^2, bandwidth frozen.
 
     Null ``sign_flip``: exchanging the second points of row i between the samples turns
     its term h_i = k1 + k2 - k3 - k4 into -h_i and leaves the bandwidth as it is, so that
@@ -87,7 +87,7 @@ def mmd_linear_test(
     Args:
         a: points ``[N, d]``.
         b: points ``[M, d]``.
-        permutations: number B of draws from the null.
+        permutations: number B of samples from the null.
         null: ``sign_flip`` or ``permutation``.
         rng: generator of the null.
 
@@ -106,11 +106,11 @@ def mmd_linear_test(
     terms, sigma2 = _linear_terms(a, b)
     value = float(terms.mean())
     if null == "sign_flip":
-        draws = _sign_flips(terms, permutations, rng)
+        nulls = _sign_flips(terms, permutations, rng)
     else:
-        draws = _splits(np.concatenate([a, b]), sigma2, permutations, rng)
+        nulls = _splits(np.concatenate([a, b]), sigma2, permutations, rng)
     tolerance = 1e-12 * float(np.abs(terms).mean())  # equal sums added in another order
-    return MMDResult(value, _p_value(draws, value, tolerance), float(draws.std()), sigma2, len(a))
+    return MMDResult(value, _p_value(nulls, value, tolerance), float(nulls.std()), sigma2, len(a))
 
 
 def _paired(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
@@ -240,7 +240,7 @@ def mmd_unbiased_test(
     sigma2: float | None = None,
     bandwidth_points: int = 1000,
 ) -> MMDResult:
-    """Test equality of two laws with the unbiased MMD^2 and uniform permutations.
+    """Test equality of two distributions with the unbiased MMD^2 and uniform permutations.
 
     With labels s in {-1, 1}^N, kernel matrix K, T = 1'K1, all three sums of the statistic
     follow from s'Ks and s'K1, so that one pass over K in blocks serves all
@@ -280,9 +280,9 @@ def mmd_unbiased_test(
     within_b = (total - 2 * linear + quadratic) / 4 - q
     between = (total - quadratic) / 4
     values = within_a / (p * (p - 1)) + within_b / (q * (q - 1)) - 2 * between / (p * q)
-    value, draws = float(values[0]), values[1:]
-    p_value = _p_value(draws, value, 1e-6 / (p + q))
-    return MMDResult(value, p_value, float(draws.std()), sigma2, min(p, q))
+    value, nulls = float(values[0]), values[1:]
+    p_value = _p_value(nulls, value, 1e-6 / (p + q))
+    return MMDResult(value, p_value, float(nulls.std()), sigma2, min(p, q))
 
 
 def _label_forms(points: Array, labels: NDArray[np.int8], sigma2: float) -> tuple[Array, Array]:
@@ -349,5 +349,5 @@ def _squared_distances(x: Array, y: Array) -> Array:
     return total
 
 
-def _p_value(draws: Array, value: float, tolerance: float) -> float:
-    return (1 + int(np.count_nonzero(draws >= value - tolerance))) / (1 + len(draws))
+def _p_value(nulls: Array, value: float, tolerance: float) -> float:
+    return (1 + int(np.count_nonzero(nulls >= value - tolerance))) / (1 + len(nulls))

@@ -41,8 +41,8 @@ METRICS: dict[str, Label] = {
     "density": Label("density", "higher"),
     "coverage": Label("coverage", "higher"),
     "class_f1": Label("F1 of the class asked for", "higher"),
-    "class_mass": Label("share of pictures in a class", "none"),
+    "class_mass": Label("share of images in a class", "none"),
     "active_units": Label("active latent coordinates", "none"),
-    "latent_radius": Label("median norm of encodings / of the law", "one"),
+    "latent_radius": Label("median norm of encodings / of the distribution", "one"),
     "entropy_weight": Label("weight of the encoder's entropy", "none"),
 }

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from t3vae.errors import MetricError
-from t3vae.metrics.reference import Draws, Reference, entry
+from t3vae.metrics.reference import Reference, Sample, entry
 
 __all__ = [
     "effective_sample_size",
@@ -58,16 +58,16 @@ def effective_sample_size(log_weights: ArrayLike) -> Array:
 
 
 def likelihood_entries(
-    draws: Draws,
+    sample: Sample,
     reference: Reference,
     options: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
     """Entries ``log_likelihood`` (mean over points) and ``log_likelihood_true``.
 
-    ``draws`` hold the log weights ``[K, B]`` and ``reference`` the same B test points.
+    ``samples`` hold the log weights ``[K, B]`` and ``reference`` the same B test points.
     """
-    log_weights = draws.points
+    log_weights = sample.points
     count, n = log_weights.shape
     if n != len(reference):
         raise MetricError(f"log weights of {n} points for {len(reference)} test points.")
@@ -76,27 +76,27 @@ def likelihood_entries(
     entries = [_mean_entry("log_likelihood", log_mean_weights(log_weights), protocol)]
     share = f"median effective number of importance samples out of {count}"
     entries.append(entry("log_likelihood_ess", "all", size, n, share))
-    if reference.law is not None:
-        truth = reference.law.log_prob(reference.points.astype(np.float64))
+    if reference.distribution is not None:
+        truth = reference.distribution.log_prob(reference.points.astype(np.float64))
         protocol = "true log density of the same test points"
         entries.append({**_mean_entry("log_likelihood_true", truth, protocol), "latent": None})
     return entries
 
 
 def reconstruction_entries(
-    draws: Draws,
+    sample: Sample,
     reference: Reference,
     options: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
     """Entry ``reconstruction_error``: mean of |x - x_hat|^2 over the first R test points.
 
-    ``draws`` hold the reconstructions ``[R, d]`` of the first R rows of ``reference``.
+    ``samples`` hold the reconstructions ``[R, d]`` of the first R rows of ``reference``.
     """
-    count = len(draws)
+    count = len(sample)
     if count > len(reference):
         raise MetricError(f"{count} reconstructions for {len(reference)} test points.")
-    gaps = draws.points.astype(np.float64) - reference.points[:count]
+    gaps = sample.points.astype(np.float64) - reference.points[:count]
     protocol = f"mean squared distance of the first {count} test points"
     return [_mean_entry("reconstruction_error", np.square(gaps).sum(1), protocol)]
 

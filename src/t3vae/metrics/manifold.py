@@ -96,8 +96,8 @@ def overlap(
     (precision, recall), Naeem et al. 2020 (density, coverage).
 
     Args:
-        real: features of real pictures ``[N, d]``.
-        generated: features of generated pictures ``[M, d]``.
+        real: features of real images ``[N, d]``.
+        generated: features of generated images ``[M, d]``.
         k: which neighbour bounds a ball.
         radii: :func:`neighbour_radii` of both, where they are known.
         block: rows of ``generated`` whose distances are held at once.

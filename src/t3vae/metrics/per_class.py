@@ -1,4 +1,4 @@
-"""Classes, groups of classes and attributes: whose pictures they are, and how they fare."""
+"""Classes, groups of classes and attributes: whose images they are, and how they fare."""
 
 from __future__ import annotations
 
@@ -66,26 +66,26 @@ def attribute_groups(attributes: ArrayLike, names: Sequence[str]) -> dict[str, R
 
 
 def error_entries(
-    reconstructions: NDArray[Any], pictures: NDArray[Any], groups: Mapping[str, Rows], unit: float
+    reconstructions: NDArray[Any], images: NDArray[Any], groups: Mapping[str, Rows], unit: float
 ) -> list[dict[str, Any]]:
-    """Entries ``reconstruction_error``: mean over pictures of |x - x_hat|^2.
+    """Entries ``reconstruction_error``: mean over images of |x - x_hat|^2.
 
     Args:
-        reconstructions, pictures: pairs, [N, ...].
+        reconstructions, images: pairs, [N, ...].
         groups: rows of each group.
-        unit: value of white, so that pictures count as numbers from 0 to 1.
+        unit: value of white, so that images count as numbers from 0 to 1.
     """
-    gaps = np.empty(len(pictures))
-    for start in range(0, len(pictures), 1024):
+    gaps = np.empty(len(images))
+    for start in range(0, len(images), 1024):
         part = slice(start, start + 1024)
-        gap = reconstructions[part].astype(np.float32) - pictures[part].astype(np.float32)
+        gap = reconstructions[part].astype(np.float32) - images[part].astype(np.float32)
         gaps[part] = np.square(gap / unit).reshape(len(gap), -1).sum(1, dtype=np.float64)
     found = []
     for group, rows in groups.items():
         values = gaps[rows]
         n = len(values)
         if not n:
-            reason = f"no test picture in {group}"
+            reason = f"no test image in {group}"
             found.append(entry("reconstruction_error", group, None, 0, _ERROR, reason=reason))
             continue
         se = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
@@ -93,14 +93,14 @@ def error_entries(
     return found
 
 
-_ERROR = "sum over pixels of the squared error, values from 0 to 1, one latent draw a picture"
+_ERROR = "sum over pixels of the squared error, values from 0 to 1, one latent draw an image"
 
 
 def f1_scores(wanted: ArrayLike, seen: ArrayLike, classes: int) -> NDArray[np.float64]:
     r"""Return the F1 score of each class, [K]: :math:`2TP/(2TP+FP+FN)`; NaN for an unused class.
 
     Args:
-        wanted: class that each picture should show, [N].
+        wanted: class that each image should show, [N].
         seen: class that the classifier sees, [N].
         classes: number of classes.
 
@@ -120,7 +120,7 @@ def f1_scores(wanted: ArrayLike, seen: ArrayLike, classes: int) -> NDArray[np.fl
 def f1_entries(
     sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
-    """Entries ``class_f1``: does each picture show the class that the model was asked for?
+    """Entries ``class_f1``: does each image show the class that the model was asked for?
 
     The judge is the classifier of real data. ``all`` is the mean over classes, a group the
     mean over its classes. A model that is not conditional was asked for no class.
@@ -130,11 +130,11 @@ def f1_entries(
         reason = "no classifier of classes for this data set"
         return [entry(name, "all", None, len(sample), sample.extractor, reason=reason)]
     if sample.labels is None:
-        reason = "the model is not conditional: its draws have no class that they should show"
+        reason = "the model is not conditional: its samples have no class that they should show"
         return [entry(name, "all", None, len(sample), sample.extractor, reason=reason)]
     classes = [g for g in reference.groups if g.startswith("class:")]
     scores = f1_scores(sample.labels, sample.predicted, len(classes))
-    protocol = f"{sample.extractor}; F1 of the classifier on {len(sample)} pictures"
+    protocol = f"{sample.extractor}; F1 of the classifier on {len(sample)} images"
     found = []
     for group, members in _members(reference, classes).items():
         values = scores[members]
@@ -150,13 +150,13 @@ def f1_entries(
 def mass_entries(
     sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
-    """Entries ``class_mass``: share of pictures in which the classifier sees each class."""
+    """Entries ``class_mass``: share of images in which the classifier sees each class."""
     name = "class_mass"
     if sample.predicted is None:
         reason = "no classifier of classes for this data set"
         return [entry(name, "all", None, len(sample), sample.extractor, reason=reason)]
     classes = [g for g in reference.groups if g.startswith("class:")]
-    protocol = f"{sample.extractor}; share of {len(sample)} pictures"
+    protocol = f"{sample.extractor}; share of {len(sample)} images"
     found = []
     for group, members in _members(reference, classes).items():
         if group == "all":
@@ -168,7 +168,7 @@ def mass_entries(
 
 
 def _members(reference: Features, classes: Sequence[str]) -> dict[str, list[int]]:
-    """Return the classes of each group of the test pictures."""
+    """Return the classes of each group of the test images."""
     found = {"all": list(range(len(classes)))}
     rows = {k: reference.groups[name] for k, name in enumerate(classes)}
     for group, members in reference.groups.items():

@@ -1,6 +1,6 @@
-"""What metrics receive and return: draws, the reference, options and entries.
+"""What metrics receive and return: samples, the reference, options and entries.
 
-Draws and reference keep what several metrics need (sorted columns, tails, values of the
+Samples and reference keep what several metrics need (sorted columns, tails, values of the
 exact distribution function), so that it is computed once.
 """
 
@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
 
-__all__ = ["DEFAULTS", "Draws", "Law", "Reference", "entry", "options_of", "subsample"]
+__all__ = ["DEFAULTS", "Distribution", "Reference", "Sample", "entry", "options_of", "subsample"]
 
 Array = NDArray[np.floating[Any]]
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "mmd_linear": {"points": 100_000, "permutations": 999, "null_law": "sign_flip"},
+    "mmd_linear": {"points": 100_000, "permutations": 999, "null_distribution": "sign_flip"},
     "mmd": {"points": 2000, "permutations": 199, "bandwidth_points": 1000},
     "ks": {},
     "anderson_darling": {},
@@ -48,8 +48,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 SHARED: dict[str, Any] = {"threshold": 6.0, "confidence": 0.95}
 
 
-class Law(Protocol):
-    """The exact law of the test data, where it is known."""
+class Distribution(Protocol):
+    """The exact distribution of the test data, where it is known."""
 
     dim: int
 
@@ -69,7 +69,7 @@ class Law(Protocol):
         """Mean of a view beyond its ``tail_quantile``."""
 
 
-class Draws:
+class Sample:
     """Points ``[N, d]`` and what is computed from them once.
 
     Raises:
@@ -133,24 +133,24 @@ class Draws:
             left, right = far & (first < 0), far & (first >= 0)
         return {"left_tail": self.points[left], "right_tail": self.points[right]}
 
-    def distribution_values(self, law: Any) -> tuple[Array, Array]:
+    def distribution_values(self, distribution: Any) -> tuple[Array, Array]:
         """Return F and 1 - F of the sorted first column, each accurate where it is small."""
         cached = self.__dict__.get("_distribution")
-        if cached is None or cached[0] is not law:
+        if cached is None or cached[0] is not distribution:
             x = self.sorted_columns[0].astype(np.float64)
-            middle = int(np.searchsorted(x, float(law.quantile(0.5))))
-            low, high = law.cdf(x[:middle]), law.sf(x[middle:])
+            middle = int(np.searchsorted(x, float(distribution.quantile(0.5))))
+            low, high = distribution.cdf(x[:middle]), distribution.sf(x[middle:])
             values = np.concatenate([low, 1 - high]), np.concatenate([1 - low, high])
-            cached = self.__dict__["_distribution"] = (law, values)
+            cached = self.__dict__["_distribution"] = (distribution, values)
         return cached[1]
 
 
-class Reference(Draws):
-    """Test points ``[N, d]`` with their exact law, or None where it is not known."""
+class Reference(Sample):
+    """Test points ``[N, d]`` with their exact distribution, or None where it is not known."""
 
-    def __init__(self, points: ArrayLike, law: Any | None = None) -> None:
+    def __init__(self, points: ArrayLike, distribution: Any | None = None) -> None:
         super().__init__(points)
-        self.law: Any | None = law
+        self.distribution: Any | None = distribution
 
 
 def options_of(name: str, block: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def entry(
     """Return one entry; a value that is not finite becomes None with a reason.
 
     Example:
-        >>> entry("ks", "all", 0.5, 10, "exact law")["value"]
+        >>> entry("ks", "all", 0.5, 10, "exact distribution")["value"]
         0.5
     """
     record: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
     k(x, y) = (c^2 + |x - y|^2)^beta,  -1 < beta < 0   (Gorham and Mackey, ICML 2017).
 
-The scores of t laws vanish at infinity, so that this discrepancy is weak exactly in the
+The scores of t distributions vanish at infinity, so that this discrepancy is weak exactly in the
 tails: it judges the bulk.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
-from t3vae.metrics.reference import Draws, Reference, entry, subsample
+from t3vae.metrics.reference import Reference, Sample, entry, subsample
 
 __all__ = ["discrepancy_entries", "ksd_imq_rows", "ksd_imq_u"]
 
@@ -85,22 +85,24 @@ def ksd_imq_rows(x: ArrayLike, score: ArrayLike, *, c: float = 1.0, beta: float 
 
 
 def discrepancy_entries(
-    draws: Draws,
+    sample: Sample,
     reference: Reference,
     options: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
     """Entries ``ksd``: U-statistic with the standard error of its first-order projection."""
     protocol = (
-        f"U-statistic, {options['points']} draws, inverse multiquadric kernel "
+        f"U-statistic, {options['points']} samples, inverse multiquadric kernel "
         f"c={options['c']:g} beta={options['beta']:g}; bulk only"
     )
-    points = subsample(draws.points, options["points"], rng).astype(np.float64)
-    if reference.law is None:
-        reason = "the score of the data's law is not known"
+    points = subsample(sample.points, options["points"], rng).astype(np.float64)
+    if reference.distribution is None:
+        reason = "the score of the data's distribution is not known"
         return [entry("ksd", "all", None, len(points), protocol, reason=reason)]
     if len(points) < 2:
-        return [entry("ksd", "all", None, len(points), protocol, reason="fewer than two draws")]
-    rows = ksd_imq_rows(points, reference.law.score(points), c=options["c"], beta=options["beta"])
+        return [entry("ksd", "all", None, len(points), protocol, reason="fewer than two samples")]
+    rows = ksd_imq_rows(
+        points, reference.distribution.score(points), c=options["c"], beta=options["beta"]
+    )
     se = float(2 * rows.std(ddof=1) / np.sqrt(len(rows)))
     return [entry("ksd", "all", float(rows.mean()), len(points), protocol, se=se)]

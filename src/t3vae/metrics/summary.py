@@ -86,7 +86,7 @@ def combine_p_values(p_values: Sequence[float]) -> float:
 
 
 def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[str, Any]]:
-    """Return one row for each model, metric, latent law and group, over seeds.
+    """Return one row for each model, metric, latent distribution and group, over seeds.
 
     Args:
         entries: entries of all runs of one table, each with ``model`` and ``seed``.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from t3vae.metrics.reference import Draws, Reference, entry
+from t3vae.metrics.reference import Reference, Sample, entry
 
 __all__ = [
     "clopper_pearson",
@@ -67,17 +67,17 @@ def ratio_interval(
 
 
 def mass_ratio_entries(
-    draws: Draws, reference: Reference, options: Mapping[str, Any], rng: Generator
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: Generator
 ) -> list[dict[str, Any]]:
-    """Entries ``tail_mass_ratio``: share of draws in each tail over the true probability."""
+    """Entries ``tail_mass_ratio``: share of samples in each tail over the true probability."""
     threshold, confidence = options["threshold"], options["confidence"]
-    counts = {group: len(points) for group, points in draws.tails(threshold).items()}
-    n = len(draws)
+    counts = {group: len(points) for group, points in sample.tails(threshold).items()}
+    n = len(sample)
     interval = f"{100 * confidence:g} % Clopper-Pearson interval"
     entries = []
-    if reference.law is not None:
+    if reference.distribution is not None:
         protocol = f"mass beyond {threshold:g} over the exact probability, {interval}"
-        for group, truth in reference.law.tail_probability(threshold).items():
+        for group, truth in reference.distribution.tail_probability(threshold).items():
             low, high = clopper_pearson(counts[group], n, confidence)
             entries.append(
                 entry(
@@ -106,16 +106,16 @@ def mass_ratio_entries(
 
 
 def quantile_entries(
-    draws: Draws, reference: Reference, options: Mapping[str, Any], rng: Generator
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: Generator
 ) -> list[dict[str, Any]]:
     """Entries ``tail_quantile_error``: |q - q_true| / |q_true| at levels p and 1 - p.
 
-    The p-quantile of the draws is the largest of those with at least a share p beyond them.
+    The p-quantile of the samples is the largest of those with at least a share p beyond them.
     """
-    name, n = "tail_quantile_error", len(draws)
+    name, n = "tail_quantile_error", len(sample)
     protocol = f"relative error against {_truth_text(reference)}"
     entries = []
-    for view in draws.views():
+    for view in sample.views():
         for p in sorted(options["levels"]):
             level = p if view == "left_tail" else 1 - p
             group = f"{'norm:' if view == 'norm' else ''}p={level:.10g}"
@@ -126,19 +126,19 @@ def quantile_entries(
                 reason = f"{who} points are too few for a quantile at {p:g}"
                 entries.append(entry(name, group, None, n, protocol, reason=reason))
                 continue
-            value = float(draws.upper(view, rank)[-1])
+            value = float(sample.upper(view, rank)[-1])
             entries.append(entry(name, group, _relative(value, truth), n, protocol))
     return entries
 
 
 def shortfall_entries(
-    draws: Draws, reference: Reference, options: Mapping[str, Any], rng: Generator
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: Generator
 ) -> list[dict[str, Any]]:
     """Entries ``expected_shortfall``: relative error of the mean of the worst share p."""
-    name, n = "expected_shortfall", len(draws)
+    name, n = "expected_shortfall", len(sample)
     protocol = f"relative error against {_truth_text(reference)}"
     entries = []
-    for view in draws.views():
+    for view in sample.views():
         for p in sorted(options["levels"]):
             rank = _rank(n, p)
             group = f"{view}:p={p:.10g}"
@@ -148,7 +148,7 @@ def shortfall_entries(
                 reason = f"{who} points are too few for a shortfall at {p:g}"
                 entries.append(entry(name, group, None, n, protocol, reason=reason))
                 continue
-            value = float(draws.upper(view, rank).mean())
+            value = float(sample.upper(view, rank).mean())
             entries.append(entry(name, group, _relative(value, truth), n, protocol))
     return entries
 
@@ -163,18 +163,18 @@ def _relative(value: float, truth: float) -> float | None:
 
 
 def _truth_text(reference: Reference) -> str:
-    return "the test points" if reference.law is None else "the exact law"
+    return "the test points" if reference.distribution is None else "the exact distribution"
 
 
 def _true_quantile(reference: Reference, view: str, p: float) -> float | None:
-    if reference.law is not None:
-        return float(reference.law.tail_quantile(view, p))
+    if reference.distribution is not None:
+        return float(reference.distribution.tail_quantile(view, p))
     rank = _rank(len(reference), p)
     return float(reference.upper(view, rank)[-1]) if rank else None
 
 
 def _true_shortfall(reference: Reference, view: str, p: float) -> float | None:
-    if reference.law is not None:
-        return float(reference.law.tail_mean(view, p))
+    if reference.distribution is not None:
+        return float(reference.distribution.tail_mean(view, p))
     rank = _rank(len(reference), p)
     return float(reference.upper(view, rank).mean()) if rank else None

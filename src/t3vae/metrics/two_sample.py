@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from t3vae.errors import MetricError
 from t3vae.metrics.kernel import MMDResult, mmd_linear_test, mmd_unbiased_test
-from t3vae.metrics.reference import Draws, Reference, entry, subsample
+from t3vae.metrics.reference import Reference, Sample, entry, subsample
 
 __all__ = ["linear_entries", "unbiased_entries"]
 
@@ -23,13 +23,13 @@ Generator = np.random.Generator
 
 
 def linear_entries(
-    draws: Draws, reference: Reference, options: Mapping[str, Any], rng: Generator
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: Generator
 ) -> list[dict[str, Any]]:
     """Entries ``mmd_linear`` of all points and of both tails."""
     null = {"sign_flip": "exchanges within rows", "permutation": "uniform splits"}
     protocol = (
         f"linear-time MMD2, up to {options['points']} points each, upper-median bandwidth, "
-        f"{options['permutations']} {null[options['null_law']]}"
+        f"{options['permutations']} {null[options['null_distribution']]}"
     )
 
     def test(a: Array, b: Array) -> MMDResult:
@@ -37,15 +37,15 @@ def linear_entries(
             a,
             b,
             permutations=options["permutations"],
-            null=options["null_law"],
+            null=options["null_distribution"],
             rng=rng,
         )
 
-    return _entries("mmd_linear", protocol, test, draws, reference, options, rng)
+    return _entries("mmd_linear", protocol, test, sample, reference, options, rng)
 
 
 def unbiased_entries(
-    draws: Draws, reference: Reference, options: Mapping[str, Any], rng: Generator
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: Generator
 ) -> list[dict[str, Any]]:
     """Entries ``mmd`` of all points and of both tails."""
     protocol = (
@@ -62,19 +62,19 @@ def unbiased_entries(
             rng=rng,
         )
 
-    return _entries("mmd", protocol, test, draws, reference, options, rng)
+    return _entries("mmd", protocol, test, sample, reference, options, rng)
 
 
 def _entries(
     name: str,
     protocol: str,
     test: Callable[[Array, Array], MMDResult],
-    draws: Draws,
+    sample: Sample,
     reference: Reference,
     options: Mapping[str, Any],
     rng: Generator,
 ) -> list[dict[str, Any]]:
-    ours = {"all": draws.points, **draws.tails(options["threshold"])}
+    ours = {"all": sample.points, **sample.tails(options["threshold"])}
     truth = {"all": reference.points, **reference.tails(options["threshold"])}
     entries = []
     for group, points in ours.items():

@@ -1,9 +1,9 @@
-"""The contract of every model: laws of latent and data, a loss, draws, reconstructions.
+"""The contract of every model: distributions of latent and data, a loss, samples, reconstructions.
 
 All objectives are doubled (the "2x convention"): the reconstruction term of a Gaussian
 decoder is ``|x - x_hat|^2 / sigma^2``, summed over dimensions and averaged over the
-batch, and divergences appear twice. Latent laws are named: ``prior``, ``alternative``
-(the law that the regularizer pulls encodings to; the prior itself for most models) and
+batch, and divergences appear twice. Latent distributions are named: ``prior``, ``alternative``
+(the distribution that the regularizer pulls encodings to; the prior itself for most models) and
 ``fitted`` (a t mixture fitted to encodings of training data after training).
 """
 
@@ -24,9 +24,9 @@ from t3vae.networks.accumulate import into_parameters
 from t3vae.networks.fused_step import Slopes, autoencoder_step
 from t3vae.networks.mlp import MLP
 
-__all__ = ["LATENT_LAWS", "Group", "Loss", "LossWithAuxiliary", "Model", "check_above"]
+__all__ = ["LATENT_DISTRIBUTIONS", "Group", "Loss", "LossWithAuxiliary", "Model", "check_above"]
 
-LATENT_LAWS = ("prior", "alternative", "fitted")
+LATENT_DISTRIBUTIONS = ("prior", "alternative", "fitted")
 
 
 class Loss(NamedTuple):
@@ -173,46 +173,48 @@ class Model(nn.Module):
         """Parameters of the family, as they stand in ``params.yaml``."""
         return {"beta": self.beta}
 
-    # -- laws ------------------------------------------------------------------------
+    # -- distributions ------------------------------------------------------------------------
 
     def _zeros(self) -> Tensor:
         reference = next(self.parameters())
         return torch.zeros(self.latent_dim, dtype=reference.dtype, device=reference.device)
 
     def prior(self) -> Distribution:
-        """Latent law of the generative model, event shape [m]."""
+        """Latent distribution of the generative model, event shape [m]."""
         return DiagonalGaussian(self._zeros(), 1.0)
 
     def alternative(self) -> Distribution:
-        """Latent law that the regularizer pulls encodings to; the prior unless overridden."""
+        """What the regularizer pulls encodings to; the prior unless overridden."""
         return self.prior()
 
     @property
     def has_alternative(self) -> bool:
-        """Whether the alternative law is another than the prior."""
+        """Whether the alternative distribution is another than the prior."""
         return type(self).alternative is not Model.alternative
 
-    def latent_law(self, name: str) -> Distribution:
-        """Return the latent law ``prior``, ``alternative`` or ``fitted``.
+    def latent_distribution(self, name: str) -> Distribution:
+        """Return the latent distribution ``prior``, ``alternative`` or ``fitted``.
 
         Raises:
-            ConfigError: the name is unknown, or no law was fitted.
+            ConfigError: the name is unknown, or no distribution was fitted.
         """
         if name == "prior":
             return self.prior()
         if name == "alternative":
             return self.alternative()
         if name != "fitted":
-            raise ConfigError(f"latent = {name!r}: must be one of {', '.join(LATENT_LAWS)}.")
+            raise ConfigError(
+                f"latent = {name!r}: must be one of {', '.join(LATENT_DISTRIBUTIONS)}."
+            )
         if self._fitted is None:
             raise ConfigError(
                 "latent = 'fitted': nothing was fitted; call t3vae.fit_latent(model, x) first."
             )
         return self._fitted
 
-    def set_fitted(self, law: TMixture) -> None:
-        """Use ``law`` as the latent law ``fitted``."""
-        self._fitted = law
+    def set_fitted(self, distribution: TMixture) -> None:
+        """Use ``distribution`` as the latent distribution ``fitted``."""
+        self._fitted = distribution
 
     def encode(self, x: Tensor) -> Distribution:
         """Return q(z | x) for ``x`` [B, *data_shape]; batch shape [B], event shape [m]."""
@@ -298,7 +300,7 @@ class Model(nn.Module):
 
         Args:
             n: number of points.
-            latent: latent law, ``prior``, ``alternative`` or ``fitted``.
+            latent: latent distribution, ``prior``, ``alternative`` or ``fitted``.
             mean: give the decoder's location instead of a draw from it.
         """
         return self.sample_pairs(n, latent, mean=mean)[1]
@@ -308,10 +310,10 @@ class Model(nn.Module):
         self, n: int, latent: str = "prior", *, mean: bool = False, block: int = 65536
     ) -> tuple[Tensor, Tensor]:
         """Return latent points [n, m] and the data points decoded from them."""
-        law, reference = self.latent_law(latent), self._zeros()
+        distribution, reference = self.latent_distribution(latent), self._zeros()
         latents, points = [], []
         for start in range(0, n, block):
-            z = law.sample(torch.Size((min(block, n - start),))).to(reference)
+            z = distribution.sample(torch.Size((min(block, n - start),))).to(reference)
             x = self.decoder_mean(z) if mean else self.decode(z).sample()
             latents.append(z)
             points.append(x.view(-1, *self.data_shape))
@@ -327,24 +329,24 @@ class Model(nn.Module):
         self,
         x: Tensor,
         samples: int,
-        laws: Mapping[str, Distribution],
+        distributions: Mapping[str, Distribution],
         *,
         block: int = 131072,
     ) -> dict[str, Tensor]:
-        """Return log p(x, z) - log q(z | x) for z ~ q(z | x), [samples, B] for each law.
+        """Return log p(x, z) - log q(z | x) for z ~ q(z | x), [samples, B] for each distribution.
 
         The importance-weighted log-likelihood of Burda et al. (2016) is the log-mean-exp
-        over the first axis. The latent law is part of the joint density; draws and
-        decoder densities are shared by the laws.
+        over the first axis. The latent distribution is part of the joint density; samples and
+        decoder densities are shared by the distributions.
 
         Args:
             x: data, [B, *data_shape].
             samples: importance samples for each point.
-            laws: latent laws by name.
+            distributions: latent distributions by name.
             block: largest number of decoder evaluations at once.
         """
         flat = x.flatten(1)
-        result: dict[str, list[Tensor]] = {name: [] for name in laws}
+        result: dict[str, list[Tensor]] = {name: [] for name in distributions}
         posterior = self.encode(x)
         step = max(1, block // len(x))
         for start in range(0, samples, step):
@@ -354,6 +356,6 @@ class Model(nn.Module):
             decoded = self.decode(z.view(-1, self.latent_dim))
             target = flat.expand(count, -1, -1).reshape(-1, self.data_dim)
             shared = shared + decoded.log_prob(target).view(count, -1)
-            for name, law in laws.items():
-                result[name].append(shared + law.log_prob(z))
+            for name, distribution in distributions.items():
+                result[name].append(shared + distribution.log_prob(z))
         return {name: torch.cat(parts) for name, parts in result.items()}

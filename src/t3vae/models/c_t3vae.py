@@ -55,11 +55,11 @@ class CT3VAE(HeavyTailed, ConditionalModel):
         return MultivariateT(centre, self.constants.tau, self.constants.nu_prime)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> MultivariateT:
-        """Return q(z | x, y), a t law with nu + n degrees of freedom."""
+        """Return q(z | x, y), a t distribution with nu + n degrees of freedom."""
         return self._posterior(*self._heads(x, y))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> MultivariateT:
-        """Return p(x | z, y), a t law whose scale grows with the distance of z from mu_y."""
+        """Return p(x | z, y), a t whose scale grows with the distance of z from mu_y."""
         nu, m = self.nu, self.latent_dim
         distance = (z - self.centres(self._labels(y))).square().sum(-1, keepdim=True)
         scale = torch.sqrt((nu + distance) / (nu + m)).mul(self.sigma)

@@ -1,9 +1,9 @@
 r"""What the conditional models share: labels in the encoder, a prior location for each class.
 
 The label enters the encoder as an embedding beside its features; the decoder sees z alone.
-Each class has a learnt prior location mu_y. A latent law without a label is the mixture of
-the laws of all classes with equal weights, which gives class-balanced draws however rare a
-class is in training. The law ``fitted`` is one t law for each class.
+Each class has a learnt prior location mu_y. A latent distribution without a label is the mixture of
+the distributions of all classes with equal weights, which gives class-balanced samples however rare
+a class is in training. The distribution ``fitted`` is one t distribution for each class.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from torch.distributions import Distribution, constraints
 
 from t3vae.errors import ConfigError
 from t3vae.maths.distributions import MultivariateT, TMixture
-from t3vae.models.base import LATENT_LAWS, Loss, Model
+from t3vae.models.base import LATENT_DISTRIBUTIONS, Loss, Model
 from t3vae.models.two_level import feature_width
 
 __all__ = ["ClassMixture", "ConditionalModel"]
 
 
 class ClassMixture(Distribution):
-    """The mixture of the laws of all classes, with equal weights.
+    """The mixture of the distributions of all classes, with equal weights.
 
     Args:
-        component: from labels [...] to the laws of their classes, batch shape [...].
+        component: from labels [...] to the distributions of their classes, batch shape [...].
         labels: all labels, [K].
         dim: event dimension m.
 
     Example:
         >>> from t3vae.maths.distributions import DiagonalGaussian
         >>> centres = torch.tensor([[-3.0], [3.0]])
-        >>> law = ClassMixture(lambda y: DiagonalGaussian(centres[y], 1.0), torch.arange(2), 1)
-        >>> law.sample((5,)).shape, law.log_prob(torch.zeros(5, 1)).shape
+        >>> distribution = ClassMixture(lambda y: DiagonalGaussian(centres[y], 1.0),
+        torch.arange(2), 1)
+        >>> distribution.sample((5,)).shape, distribution.log_prob(torch.zeros(5, 1)).shape
         (torch.Size([5, 1]), torch.Size([5]))
     """
 
@@ -108,63 +109,65 @@ class ConditionalModel(Model):
         mu, logvar = self.head(features).chunk(2, 1)
         return mu, logvar
 
-    # -- laws ------------------------------------------------------------------------
+    # -- distributions ------------------------------------------------------------------------
 
     def _class_prior(self, centre: Tensor) -> Distribution:
         """Return p(z | y) for locations mu_y [..., m]."""
         raise NotImplementedError
 
     def _class_alternative(self, centre: Tensor) -> Distribution:
-        """Return the law that the regularizer pulls encodings of a class to."""
+        """Return the distribution that the regularizer pulls encodings of a class to."""
         return self._class_prior(centre)
 
     @property
     def has_alternative(self) -> bool:
-        """Whether the alternative law is another than the prior."""
+        """Whether the alternative distribution is another than the prior."""
         return type(self)._class_alternative is not ConditionalModel._class_alternative
 
-    def class_law(self, name: str, y: Tensor) -> Distribution:
-        """Return the latent law ``name`` of the classes ``y`` [...]; batch shape [...].
+    def class_distribution(self, name: str, y: Tensor) -> Distribution:
+        """Return the latent distribution ``name`` of the classes ``y`` [...]; batch shape [...].
 
         Raises:
-            ConfigError: the name is unknown, or no law was fitted.
+            ConfigError: the name is unknown, or no distribution was fitted.
         """
         y = self._labels(y)
         if name == "fitted":
-            law = super().latent_law(name)
-            assert isinstance(law, TMixture)
-            return MultivariateT(law.loc[y], law.scale[y], law.nu[y])
-        if name not in LATENT_LAWS:
-            raise ConfigError(f"latent = {name!r}: must be one of {', '.join(LATENT_LAWS)}.")
+            distribution = super().latent_distribution(name)
+            assert isinstance(distribution, TMixture)
+            return MultivariateT(distribution.loc[y], distribution.scale[y], distribution.nu[y])
+        if name not in LATENT_DISTRIBUTIONS:
+            raise ConfigError(
+                f"latent = {name!r}: must be one of {', '.join(LATENT_DISTRIBUTIONS)}."
+            )
         centre = self.centres(y)
         return self._class_prior(centre) if name == "prior" else self._class_alternative(centre)
 
-    def latent_law(self, name: str) -> ClassMixture:
-        """Return a latent law without a label: the classes' laws with equal weights."""
+    def latent_distribution(self, name: str) -> ClassMixture:
+        """Return a latent distribution without a label: the classes with equal weights."""
         labels = torch.arange(self.classes, device=self.centres.weight.device)
-        self.class_law(name, labels[:1])  # unknown names are refused here
-        return ClassMixture(lambda y: self.class_law(name, y), labels, self.latent_dim)
+        self.class_distribution(name, labels[:1])  # unknown names are refused here
+        return ClassMixture(lambda y: self.class_distribution(name, y), labels, self.latent_dim)
 
     def prior(self) -> ClassMixture:
         """The mixture of the classes' priors, with equal weights."""
-        return self.latent_law("prior")
+        return self.latent_distribution("prior")
 
     def alternative(self) -> ClassMixture:
-        """The mixture of the laws that the regularizer pulls the classes to."""
-        return self.latent_law("alternative")
+        """The mixture of the distributions that the regularizer pulls the classes to."""
+        return self.latent_distribution("alternative")
 
-    def set_fitted(self, law: TMixture) -> None:
-        """Use ``law``, one component for each class in their order, as the law ``fitted``.
+    def set_fitted(self, distribution: TMixture) -> None:
+        """Use ``distribution``, one component for each class in order, as the one named ``fitted``.
 
         Raises:
             ConfigError: the number of components is not that of the classes.
         """
-        if len(law.nu) != self.classes:
+        if len(distribution.nu) != self.classes:
             raise ConfigError(
-                f"fitted law with {len(law.nu)} components: needs one for each of the "
+                f"fitted with {len(distribution.nu)} components: needs one for each of the "
                 f"{self.classes} classes; fit it with fit_latent(x, labels)."
             )
-        super().set_fitted(law)
+        super().set_fitted(distribution)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Distribution:
         """Return q(z | x, y) for ``x`` [B, *data_shape] and labels ``y`` [B]."""
@@ -207,13 +210,13 @@ class ConditionalModel(Model):
         """Return labels [n], latent points [n, m] and the data points decoded from them."""
         device = self.centres.weight.device
         labels = (
-            self.latent_law(latent).sample_labels((n,))
+            self.latent_distribution(latent).sample_labels((n,))
             if y is None
             else torch.as_tensor(y, device=device).expand(n)
         )
         latents, points = [], []
         for part in labels.split(block):
-            z = self.class_law(latent, part).sample()
+            z = self.class_distribution(latent, part).sample()
             x = self.decoder_mean(z) if mean else self.decode(z, part).sample()
             latents.append(z)
             points.append(x.view(-1, *self.data_shape))
@@ -229,23 +232,24 @@ class ConditionalModel(Model):
         self,
         x: Tensor,
         samples: int,
-        laws: Mapping[str, Distribution],
+        distributions: Mapping[str, Distribution],
         *,
         block: int = 131072,
         y: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return log p(x, z | y) - log q(z | x, y) for z ~ q(z | x, y), [samples, B] a law.
+        """Return log p(x, z | y) - log q(z | x, y) for z ~ q(z | x, y), [samples, B] each.
 
         Args:
             x: data, [B, *data_shape].
             samples: importance samples for each point.
-            laws: laws of z given each point's label, by name; see :meth:`class_law`.
+            distributions: distributions of z given each point's label, by name; see
+                :meth:`class_distribution`.
             block: largest number of decoder evaluations at once.
             y: labels, [B].
         """
         y = self._labels(y)
         flat, posterior = x.flatten(1), self.encode(x, y)
-        result: dict[str, list[Tensor]] = {name: [] for name in laws}
+        result: dict[str, list[Tensor]] = {name: [] for name in distributions}
         step = max(1, block // len(x))
         for start in range(0, samples, step):
             count = min(step, samples - start)
@@ -253,6 +257,6 @@ class ConditionalModel(Model):
             decoded = self.decode(z.view(-1, self.latent_dim), y.repeat(count))
             target = flat.expand(count, -1, -1).reshape(-1, self.data_dim)
             shared = decoded.log_prob(target).view(count, -1) - posterior.log_prob(z)
-            for name, law in laws.items():
-                result[name].append(shared + law.log_prob(z))
+            for name, distribution in distributions.items():
+                result[name].append(shared + distribution.log_prob(z))
         return {name: torch.cat(parts) for name, parts in result.items()}

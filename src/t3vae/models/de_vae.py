@@ -1,4 +1,4 @@
-"""DE-VAE: a Gaussian encoder with a prior of independent Student's t laws."""
+"""DE-VAE: a Gaussian encoder with a prior of independent Student's t distributions."""
 
 from __future__ import annotations
 

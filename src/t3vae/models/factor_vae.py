@@ -35,7 +35,7 @@ class FactorVAE(Model):
     .. math:: \|x-\hat x\|^2/\sigma^2 + \beta\big[2\,\mathrm{KL}(N(\mu,\Sigma)\|N(0,I))
               + \gamma_{TC}\, 2(D_0(z) - D_1(z))\big]
 
-    The discriminator D tells draws z of the encoder (class 0) from draws whose coordinates
+    The discriminator D tells samples z of the encoder (class 0) from samples whose coordinates
     were permuted over the batch (class 1). It has an optimiser of its own: the term above
     sees its weights as constants, and its loss sees z as a constant.
 

@@ -21,11 +21,11 @@ class GaussianTwin(VAE):
               \beta = w\,v^*,\quad k^2 = w\,v^*
 
     A network that has just been initialised gives log-variances near zero. In t3VAE that is a
-    posterior of variance :math:`\nu/(\nu+n-2)`, far narrower than the law that it is pulled to
-    (an 18th of :math:`v^*` at nu = 10, n = 3072); in a Gaussian VAE it is 1. With this shift the
-    slopes of both regularizers by the encoder's output are equal, but for the factor
-    :math:`w = e^{\bar\ell}` of the log-determinant, which t3VAE has for each point and this
-    model as a constant. What then remains is that noise is Gaussian instead of t.
+    posterior of variance :math:`\nu/(\nu+n-2)`, far narrower than the distribution that it is
+    pulled to (an 18th of :math:`v^*` at nu = 10, n = 3072); in a Gaussian VAE it is 1. With this
+    shift the slopes of both regularizers by the encoder's output are equal, but for the factor
+    :math:`w = e^{\bar\ell}` of the log-determinant, which t3VAE has for each point and this model
+    as a constant. What then remains is that noise is Gaussian instead of t.
 
     Args:
         data_dim, latent_dim, sigma, network, encoder, decoder: see :class:`Model`.

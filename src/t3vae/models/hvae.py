@@ -55,10 +55,10 @@ class HVAE(WeighedGaussian, TwoLevel):
             self.dims,
         )
 
-    def _upper_law(self, mu: Tensor, logvar: Tensor) -> DiagonalGaussian:
+    def _upper_distribution(self, mu: Tensor, logvar: Tensor) -> DiagonalGaussian:
         return DiagonalGaussian(mu, torch.exp(0.5 * logvar))
 
-    def _lower_law(self, mu: Tensor, logvar: Tensor, *_: Tensor) -> DiagonalGaussian:
+    def _lower_distribution(self, mu: Tensor, logvar: Tensor, *_: Tensor) -> DiagonalGaussian:
         return DiagonalGaussian(mu, torch.exp(0.5 * logvar))
 
     def loss(self, x: Tensor) -> Loss:

@@ -25,7 +25,7 @@ class StudentTVAE(Model):
               + \beta\, 2\,\mathrm{KL}(N(\mu,\Sigma)\|N(0,I))
 
     Location, log-precision and log-nu of every data dimension are decoder outputs. nu has a
-    floor, since below it draws overflow; ``sigma`` is not used.
+    floor, since below it samples overflow; ``sigma`` is not used.
 
     Args:
         data_dim, latent_dim, sigma, beta, network, encoder, decoder: see :class:`Model`; the
@@ -44,7 +44,7 @@ class StudentTVAE(Model):
         self, data_dim: Any, latent_dim: int, *, nu_floor: float = 1.0, **parts: Any
     ) -> None:
         super().__init__(data_dim, latent_dim, **parts)
-        self.nu_floor = check_above("nu_floor", nu_floor, 0.0, "draws overflow without a floor")
+        self.nu_floor = check_above("nu_floor", nu_floor, 0.0, "samples overflow without a floor")
 
     def hyperparameters(self) -> dict[str, Any]:
         """Parameters of the family, as they stand in ``params.yaml``."""
@@ -60,7 +60,7 @@ class StudentTVAE(Model):
         )
 
     def decode(self, z: Tensor) -> IndependentT:
-        """Return p(x | z), independent t laws with nu of their own."""
+        """Return p(x | z), independent t distributions with nu of their own."""
         mu, log_precision, log_nu = self._decoded(z)
         return IndependentT(mu, torch.exp(-0.5 * log_precision), torch.exp(log_nu))
 

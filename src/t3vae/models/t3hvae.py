@@ -83,10 +83,10 @@ class T3HVAE(TwoLevel):
     def entropy_weight(self, posterior: Any) -> None:
         """One factor for each level, hence None."""
 
-    # -- laws ------------------------------------------------------------------------
+    # -- distributions ------------------------------------------------------------------------
 
     def _given_upper(self, z1: Tensor, nu: float, tau: float = 1.0) -> MultivariateT:
-        """Return the t law of z2 that makes [z1, z2 - mu_theta(z1)] jointly t with scale tau."""
+        """Return the t of z2 that makes [z1, z2 - mu_theta(z1)] jointly t with scale tau."""
         m1 = self.dims[0]
         squared = z1.square().sum(-1, keepdim=True) * (tau**-2)
         scale = torch.sqrt((nu + squared) / (nu + m1)) * tau
@@ -98,7 +98,7 @@ class T3HVAE(TwoLevel):
         return Chain(upper, lambda z1: self._given_upper(z1, self.nu), self.dims)
 
     def alternative(self) -> Chain:
-        """The law that the regularizers pull encodings to."""
+        """The distribution that the regularizers pull encodings to."""
         nu, m1 = self.nu + self.data_dim, self.dims[0]
         if self.objective == "joint":
             tau = self.flat.tau
@@ -111,11 +111,11 @@ class T3HVAE(TwoLevel):
             self.dims,
         )
 
-    def _upper_law(self, mu: Tensor, logvar: Tensor) -> MultivariateT:
+    def _upper_distribution(self, mu: Tensor, logvar: Tensor) -> MultivariateT:
         factor = 1 / math.sqrt(1 + self.data_dim / self.nu)
         return MultivariateT(mu, torch.exp(0.5 * logvar) * factor, self.nu + self.data_dim)
 
-    def _lower_law(
+    def _lower_distribution(
         self, mu: Tensor, logvar: Tensor, z1: Tensor, mu1: Tensor, logvar1: Tensor
     ) -> MultivariateT:
         n, nu, m1 = self.data_dim, self.nu, self.dims[0]
@@ -126,7 +126,7 @@ class T3HVAE(TwoLevel):
         return MultivariateT(mu, scale, nu + n + m1)
 
     def decode(self, z: Tensor) -> MultivariateT:
-        """Return p(x | z1, z2), a t law whose scale grows with both levels."""
+        """Return p(x | z1, z2), a t distribution whose scale grows with both levels."""
         z1, z2 = z.split(self.dims, -1)
         lower = z2 - self.prior_location(z1)
         squared = z1.square().sum(-1, keepdim=True) + lower.square().sum(-1, keepdim=True)

@@ -49,11 +49,11 @@ class T3VAE(HeavyTailed):
         return MultivariateT(self._zeros(), self.constants.tau, self.constants.nu_prime)
 
     def encode(self, x: Tensor) -> MultivariateT:
-        """Return q(z | x), a t law with nu + n degrees of freedom."""
+        """Return q(z | x), a t distribution with nu + n degrees of freedom."""
         return self._posterior(*self._encoded(x))
 
     def decode(self, z: Tensor) -> MultivariateT:
-        """Return p(x | z), a t law whose scale grows with the norm of z."""
+        """Return p(x | z), a t distribution whose scale grows with the norm of z."""
         nu, m = self.nu, self.latent_dim
         squared_norm = z.square().sum(-1, keepdim=True)
         scale = torch.sqrt((nu + squared_norm) / (nu + m)).mul(self.sigma)

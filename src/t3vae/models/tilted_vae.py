@@ -60,7 +60,7 @@ class TiltedVAE(Model):
         return TiltedGaussian(self.tilt, self.latent_dim)
 
     def encode(self, x: Tensor) -> DiagonalGaussian:
-        """Return q(z | x), a normal law with unit covariance."""
+        """Return q(z | x), a normal distribution with unit covariance."""
         return DiagonalGaussian(self.encoder(x), 1.0)
 
     def loss(self, x: Tensor) -> Loss:

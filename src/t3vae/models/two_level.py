@@ -1,4 +1,4 @@
-r"""What the two-level models share: encoder heads, the latent law z1 then z2 given z1.
+r"""What the two-level models share: encoder heads, the latent distribution z1 then z2 given z1.
 
 The latent variable of the contract is the pair z = [z1, z2], of dimension m1 + m2.
 """
@@ -34,19 +34,19 @@ def feature_width(encoder: nn.Module) -> int:
 
 
 class Chain(Distribution):
-    """The law of [z1, z2] where z2 has a law given z1.
+    """The distribution of [z1, z2] where z2 has a distribution given z1.
 
     Args:
-        first: law of z1, event shape [m1].
-        second: from z1 [..., m1] to the law of z2, event shape [m2].
+        first: distribution of z1, event shape [m1].
+        second: from z1 [..., m1] to the distribution of z2, event shape [m2].
         dims: m1 and m2.
 
     Example:
         >>> from t3vae.maths.distributions import DiagonalGaussian
-        >>> law = Chain(
+        >>> distribution = Chain(
         ...     DiagonalGaussian(torch.zeros(1), 1.0), lambda z: DiagonalGaussian(z, 1.0), (1, 1)
         ... )
-        >>> law.sample((5,)).shape, law.log_prob(torch.zeros(5, 2)).shape
+        >>> distribution.sample((5,)).shape, distribution.log_prob(torch.zeros(5, 2)).shape
         (torch.Size([5, 2]), torch.Size([5]))
     """
 
@@ -84,7 +84,7 @@ class Chain(Distribution):
 
 
 class Encoded(NamedTuple):
-    """Encoder outputs and draws of both levels, [B, m1] or [B, m2] each."""
+    """Encoder outputs and samples of both levels, [B, m1] or [B, m2] each."""
 
     mu1: Tensor
     logvar1: Tensor
@@ -129,11 +129,11 @@ class TwoLevel(Model):
         """Both levels: m1 + m2."""
         return sum(self.dims)
 
-    def _upper_law(self, mu: Tensor, logvar: Tensor) -> Distribution:
+    def _upper_distribution(self, mu: Tensor, logvar: Tensor) -> Distribution:
         """Return q(z1 | x)."""
         raise NotImplementedError
 
-    def _lower_law(
+    def _lower_distribution(
         self, mu: Tensor, logvar: Tensor, z1: Tensor, mu1: Tensor, logvar1: Tensor
     ) -> Distribution:
         """Return q(z2 | x, z1)."""
@@ -150,16 +150,16 @@ class TwoLevel(Model):
         mu1, logvar1 = self.upper(features).chunk(2, 1)
 
         def lower(z1: Tensor) -> Distribution:
-            return self._lower_law(*self._lower_heads(features, z1), z1, mu1, logvar1)
+            return self._lower_distribution(*self._lower_heads(features, z1), z1, mu1, logvar1)
 
-        return Chain(self._upper_law(mu1, logvar1), lower, self.dims)
+        return Chain(self._upper_distribution(mu1, logvar1), lower, self.dims)
 
     def _encode_and_draw(self, x: Tensor) -> Encoded:
         features = self.encoder(x)
         mu1, logvar1 = self.upper(features).chunk(2, 1)
-        z1 = self._upper_law(mu1, logvar1).rsample()
+        z1 = self._upper_distribution(mu1, logvar1).rsample()
         mu2, logvar2 = self._lower_heads(features, z1)
-        z2 = self._lower_law(mu2, logvar2, z1, mu1, logvar1).rsample()
+        z2 = self._lower_distribution(mu2, logvar2, z1, mu1, logvar1).rsample()
         return Encoded(mu1, logvar1, z1, mu2, logvar2, z2, self.prior_location(z1))
 
     def _reconstruction(self, x: Tensor, encoded: Encoded) -> Tensor:

@@ -68,7 +68,7 @@ class VAEst(Model):
         )
 
     def encode(self, x: Tensor) -> MultivariateT:
-        """Return q(z | x), a t law with nu of its own for each point."""
+        """Return q(z | x), a t distribution with nu of its own for each point."""
         mu, var, nu = self._heads(x)
         return MultivariateT(mu, torch.sqrt(var), nu)
 

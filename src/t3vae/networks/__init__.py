@@ -16,11 +16,11 @@ from t3vae.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["DEFAULT", "DEFAULT_PICTURES", "KINDS", "build", "default"]
+__all__ = ["DEFAULT", "DEFAULT_IMAGES", "KINDS", "build", "default"]
 
 KINDS = {"mlp": "t3vae.networks.mlp", "cnn": "t3vae.networks.cnn"}
 DEFAULT: dict[str, Any] = {"kind": "mlp", "hidden": [64, 64], "negative_slope": 0.01}
-DEFAULT_PICTURES: dict[str, Any] = {
+DEFAULT_IMAGES: dict[str, Any] = {
     "kind": "cnn",
     "channels": [128, 256, 512, 1024, 2048],
     "width": 1.0,
@@ -28,13 +28,13 @@ DEFAULT_PICTURES: dict[str, Any] = {
 
 
 def default(data_shape: Sequence[int]) -> dict[str, Any]:
-    """Return the network for data of a shape: a CNN for pictures, else a perceptron.
+    """Return the network for data of a shape: a CNN for images, else a perceptron.
 
     Example:
         >>> default([4])["kind"], default([3, 32, 32])["kind"]
         ('mlp', 'cnn')
     """
-    return dict(DEFAULT_PICTURES if len(data_shape) == 3 else DEFAULT)
+    return dict(DEFAULT_IMAGES if len(data_shape) == 3 else DEFAULT)
 
 
 def build(

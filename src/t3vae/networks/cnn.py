@@ -1,7 +1,7 @@
 """The convolutional encoder and decoder of the image experiments (Kim et al. 2024).
 
 Encoder: blocks of a strided convolution, batch normalisation and ReLU, each halving the
-picture, then one linear layer. Decoder: a linear layer with ReLU, the same maps in reverse
+image, then one linear layer. Decoder: a linear layer with ReLU, the same maps in reverse
 through transposed convolutions, one more convolution and a logistic function, so that
 decoder means lie in [0, 1]. Maps are channels-last throughout.
 """
@@ -25,7 +25,7 @@ Size = tuple[int, int]
 
 
 def map_sizes(height: int, width: int, blocks: int) -> list[Size]:
-    """Return the sizes of the maps, the picture first; a map of one pixel is the last.
+    """Return the sizes of the maps, the image first; a map of one pixel is the last.
 
     Example:
         >>> map_sizes(28, 28, 5)
@@ -41,7 +41,7 @@ def map_sizes(height: int, width: int, blocks: int) -> list[Size]:
 
 
 class _Norm(nn.BatchNorm2d):
-    """Batch normalisation that keeps its running law where a batch has one value a channel."""
+    """Batch normalisation whose running statistics ignore batches with one value a channel."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == x.shape[1]:
@@ -61,10 +61,10 @@ class Encoder(nn.Module):
     Args:
         data_shape: channels, height, width.
         channels: channels after each block.
-        outputs: numbers given for one picture; None gives the features of the last block.
+        outputs: numbers given for one image; None gives the features of the last block.
 
     Attributes:
-        width: numbers given for one picture.
+        width: numbers given for one image.
 
     Shapes: ``[B, *data_shape]`` to ``[B, width]``.
 
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
         self.width = features if outputs is None else outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map pictures [B, C, H, W] to [B, width]."""
+        """Map images [B, C, H, W] to [B, width]."""
         maps = self.blocks(x.contiguous(memory_format=torch.channels_last))
         given: Tensor = self.head(maps.permute(0, 2, 3, 1).flatten(1))
         return given
@@ -98,7 +98,7 @@ class Decoder(nn.Module):
 
     Args:
         data_shape: channels, height, width.
-        channels: channels of the encoder's blocks, from the picture inwards.
+        channels: channels of the encoder's blocks, from the image inwards.
         latent_dim: latent dimension m.
         factor: numbers given for each data dimension; the first lies in [0, 1].
 
@@ -130,7 +130,7 @@ class Decoder(nn.Module):
         self.last = ConvTranspose(used[-1], factor * self.outputs, stride=1, size=sizes[-1])
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map latent points [B, m] to pictures, flat, in [0, 1]."""
+        """Map latent points [B, m] to images, flat, in [0, 1]."""
         maps = torch.relu_(self.entry(z)).view(-1, *self.start).permute(0, 3, 1, 2)
         given = (
             self.last(self.blocks(maps)).float()
@@ -155,19 +155,19 @@ def build(
 ) -> tuple[Encoder, Decoder]:
     """Return an encoder [B, C, H, W] -> [B, encoder_width] and its mirrored decoder.
 
-    There is a block for each entry of ``channels``, fewer where the picture is small enough
+    There is a block for each entry of ``channels``, fewer where the image is small enough
     to be one pixel earlier. ``encoder_activation`` is for multilayer perceptrons.
 
     Args:
         data_shape: channels, height, width.
         latent_dim: latent dimension m, of the decoder's input.
-        encoder_width: numbers for one picture, or None for the features of the last block.
+        encoder_width: numbers for one image, or None for the features of the last block.
         decoder_channels: numbers that the decoder gives for each data dimension.
         channels: channels after each block.
         width: factor of all of them.
 
     Raises:
-        ConfigError: the data are no pictures.
+        ConfigError: the data are no images.
 
     Example:
         >>> encoder, decoder = build([3, 32, 32], 64, encoder_width=128)
@@ -176,7 +176,7 @@ def build(
     """
     if len(data_shape) != 3 or max(data_shape[1:]) < 2:
         raise ConfigError(
-            f"network kind 'cnn' for data of shape {list(data_shape)}: needs pictures "
+            f"network kind 'cnn' for data of shape {list(data_shape)}: needs images "
             "[channels, height, width] of at least 2 pixels. Use a network of kind 'mlp'."
         )
     counts = [max(1, round(width * count)) for count in channels]

@@ -38,7 +38,7 @@ def autoencoder_step(
     Args:
         encoder, decoder: perceptrons [B, n] to [B, 2m] and [B, m] to [B, n].
         x: data, [B, n].
-        noise: a draw from the standard law, [B, m].
+        noise: a draw from the standard distribution, [B, m].
         weight: w.
         beta: weight of the regularizer.
         regularizer: R with its derivatives.

@@ -1,7 +1,7 @@
-"""Convolutions computed tap by tap, as matrix products on the pixels inside the picture.
+"""Convolutions computed tap by tap, as matrix products on the pixels inside the image.
 
 A convolution with a kernel of three on a small map mostly meets the zeros around the
-picture: from a map of 2x2 to one of 1x1 only four of nine taps ever see a pixel. Here every
+image: from a map of 2x2 to one of 1x1 only four of nine taps ever see a pixel. Here every
 tap is one matrix product over the pixels that it sees, which gives the same function and
 gradients, and which for small maps and many channels is far faster than a convolution.
 Tensors are channels-last, so that the pixels of a tap are rows of a matrix.

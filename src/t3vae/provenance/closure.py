@@ -115,11 +115,11 @@ def _names(
     if verb == "evaluate":
         for metric in config.get("metrics", ()):
             yield METRICS, str(metric)
-        if "extractors" in config:  # only data sets of pictures have them
-            yield STAGES, "evaluate_pictures"
+        if "extractors" in config:  # only data sets of images have them
+            yield STAGES, "evaluate_images"
             yield from ((EXTRACTORS, str(name)) for name in config["extractors"])
-    if verb == "collect" and config.get("pictures"):
-        yield STAGES, "collect_pictures"
+    if verb == "collect" and config.get("images"):
+        yield STAGES, "collect_images"
     if verb == "figure" and "name" in config:
         yield FIGURES, str(config["name"])
 

@@ -1,4 +1,4 @@
-"""What made a picture: a JSON text in its metadata, readable without a plotting library."""
+"""What made an image: a JSON text in its metadata, readable without a plotting library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """Return the provenance stored in a PNG or PDF file of this package.
 
     Args:
-        path: a picture written by the figure stage.
+        path: an image written by the figure stage.
 
     Raises:
         DataError: the file is missing, damaged, or holds no provenance.
@@ -33,9 +33,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(text or "")
     except ValueError as error:
-        raise DataError(
-            f"{path}: no provenance in this picture. Delete it to remake it."
-        ) from error
+        raise DataError(f"{path}: no provenance in this image. Delete it to remake it.") from error
     return dict(found)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from t3vae.errors import DataError
 from t3vae.figures import caption
-from t3vae.figures.titles import LAW_LABELS, LAW_SHORT, LAWS, model_label
+from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT, LATENTS, model_label
 from t3vae.report.number_format import number
 from t3vae.report.verdict import verdict
 from t3vae.runtime import layout
@@ -25,7 +25,7 @@ Cells = list[list[str]]
 
 FEW_MARK = "†"
 _FEW = (
-    f"{FEW_MARK} From fewer pictures than twice the number of features: a Fréchet distance is too "
+    f"{FEW_MARK} From fewer images than twice the number of features: a Fréchet distance is too "
     "large then. The table of all metrics says how many."
 )
 
@@ -113,23 +113,25 @@ def _models(models: Mapping[str, Mapping[str, Any]], runs: pd.DataFrame) -> Cell
 
 
 def _headline(metrics: pd.DataFrame, models: Iterable[str]) -> dict[str, Any]:
-    """Return the headline table: one row a model and law, one column a headline."""
+    """Return the headline table: one row a model and distribution, one column a headline."""
     chosen = [(h, rows) for h in HEADLINES if len(rows := select(metrics, h))]
-    laws = [law for law in LAWS if law in set(metrics["latent"].dropna())]
+    latents = [latent for latent in LATENTS if latent in set(metrics["latent"].dropna())]
     body = []
     for model in models:
-        for law in laws:
-            found = [rows[(rows["model"] == model) & (rows["latent"] == law)] for _, rows in chosen]
+        for latent in latents:
+            found = [
+                rows[(rows["model"] == model) & (rows["latent"] == latent)] for _, rows in chosen
+            ]
             if any(len(rows) for rows in found):
                 cells = [_estimate(rows.iloc[0]) if len(rows) else "–" for rows in found]
-                body.append([model_label(model), LAW_SHORT.get(law, law), *cells])
+                body.append([model_label(model), LATENT_SHORT.get(latent, latent), *cells])
     ideals = [rows["ideal"].dropna() for _, rows in chosen]
     if any(len(values) for values in ideals):
         texts = [number(values.iloc[0]) if len(values) else "–" for values in ideals]
-        body.append(["true law", "", *texts])
+        body.append(["true distribution", "", *texts])
     few = any(rows["flag"].notna().any() for _, rows in chosen)
     return {
-        "head": ["model", "latent law", *(h.label for h, _ in chosen)],
+        "head": ["model", "latent distribution", *(h.label for h, _ in chosen)],
         "rows": body,
         "note": _FEW if few else "",
     }
@@ -152,7 +154,7 @@ def _estimate(row: pd.Series) -> str:
 _METRIC_COLUMNS = {
     "model": "model",
     "metric": "metric",
-    "latent": "latent law",
+    "latent": "latent distribution",
     "group": "group",
     "mean": "mean",
     "sd": "sd",
@@ -170,7 +172,7 @@ _PAIRED_COLUMNS = {
     "model": "model",
     "control": "minus",
     "metric": "metric",
-    "latent": "latent law",
+    "latent": "latent distribution",
     "group": "group",
     "difference": "mean difference",
     "sd": "sd",
@@ -185,7 +187,7 @@ _MISSING_COLUMNS = {
     "model": "model",
     "seed": "seed",
     "metric": "metric",
-    "latent": "latent law",
+    "latent": "latent distribution",
     "group": "group",
     "reason": "reason",
 }
@@ -209,7 +211,7 @@ def _cell(column: str, value: Any) -> str:
     if column in ("model", "control"):
         return model_label(str(value))
     if column == "latent":
-        return LAW_LABELS.get(str(value), str(value))
+        return LATENT_LABELS.get(str(value), str(value))
     if column in ("seeds", "seed", "n"):
         return str(int(value))
     return value if isinstance(value, str) else number(float(value))

@@ -1,7 +1,7 @@
 """What decides, in words: sentences made from the numbers of one experiment.
 
 The question is whether the quality of generated data follows from the model or from the
-law that its latent draws come from. Nothing here is a foregone conclusion: the sentences
+distribution that its latent samples come from. Nothing here is a foregone conclusion: the sentences
 that appear depend on the comparison of the tables.
 """
 
@@ -17,13 +17,14 @@ from t3vae.tables.headlines import HEADLINES, select
 
 __all__ = ["GOAL_DISTANCE", "GOAL_MASS", "verdict"]
 
-#: Goal of the fitted law: Kolmogorov-Smirnov distance, and relative error of both tail masses.
+#: Goal of the fitted distribution: Kolmogorov-Smirnov distance, and relative error of both tail
+#: masses.
 GOAL_DISTANCE = 0.01
 GOAL_MASS = 0.2
 
 _BY_NAME = {headline.name: headline for headline in HEADLINES}
 _WORDS = {
-    "ks": "Kolmogorov–Smirnov distance to the true law",
+    "ks": "Kolmogorov–Smirnov distance to the true distribution",
     "mmd": "unbiased squared maximum mean discrepancy to the test data",
 }
 
@@ -59,7 +60,7 @@ def verdict(metrics: pd.DataFrame, mismatch: pd.DataFrame) -> list[str]:
 
 
 def _values(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return means of a headline: one row a model, one column a latent law."""
+    """Return means of a headline: one row a model, one column a latent distribution."""
     rows = select(metrics, _BY_NAME[name]).dropna(subset=["latent"])
     order = [model for model in dict.fromkeys(metrics["model"]) if model in set(rows["model"])]
     return rows.pivot(index="model", columns="latent", values="mean").loc[order]
@@ -68,9 +69,10 @@ def _values(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
 def _compare(name: str, both: pd.DataFrame) -> str:
     better = int((both["fitted"] < both["prior"]).sum())
     return (
-        f"With latent draws from the model prior, the {_WORDS[name]} is {_range(both['prior'])}; "
-        f"with draws from the t mixture fitted to the aggregate posterior it is "
-        f"{_range(both['fitted'])}. The fitted law is closer for {better} of {len(both)} models."
+        f"With latent samples from the model prior, the {_WORDS[name]} is {_range(both['prior'])}; "
+        f"with samples from the t mixture fitted to the aggregate posterior it is "
+        f"{_range(both['fitted'])}. "
+        f"The fitted distribution is closer for {better} of {len(both)} models."
     )
 
 
@@ -83,7 +85,7 @@ def _masses(metrics: pd.DataFrame) -> str | None:
             sentences.append(
                 f"The {tail}-tail mass, as a multiple of the true one, is "
                 f"{_range(known['prior'])} with the model prior and "
-                f"{_range(known['fitted'])} with the fitted law."
+                f"{_range(known['fitted'])} with the fitted distribution."
             )
     return " ".join(sentences) or None
 
@@ -96,8 +98,9 @@ def _order(values: pd.DataFrame, mismatch: pd.DataFrame) -> tuple[str, float] | 
         return None
     correlation = float(pairs["data"].rank().corr(pairs["mean"].rank()))
     return (
-        f"Over the {len(pairs)} pairs of a model and a latent law, the distance of the law to the "
-        "aggregate posterior (in latent space) and the distance of the generated data to the truth "
+        f"Over the {len(pairs)} pairs of a model and a latent distribution, the distance of the "
+        "latter to the aggregate posterior (in latent space) and the distance of the generated "
+        "data to the truth "
         f"have rank correlation {correlation:.2f}.",
         correlation,
     )
@@ -109,19 +112,20 @@ def _conclusion(both: pd.DataFrame, correlation: float | None) -> str:
     ]
     if not worse and (correlation is None or correlation > 0.5):
         return (
-            "So what decides is the mismatch between the latent law and the aggregate posterior: "
-            "drawing from a law that matches it improves every model, whatever its prior."
+            "So what decides is the mismatch between the latent distribution and the aggregate "
+            "posterior: drawing from a distribution that matches it improves every model, "
+            "whatever its prior."
         )
     if len(worse) < len(both) / 2:
         exceptions = f" Not so for {_names(worse)}." if worse else ""
         return (
-            "For most models a latent law that matches the aggregate posterior brings the "
+            "For most models a latent distribution that matches the aggregate posterior brings the "
             "generated data closer to the truth: there the mismatch of the prior decides."
             f"{exceptions}"
         )
     return (
-        "Here the mismatch between the prior and the aggregate posterior does not decide: a law "
-        "fitted to the aggregate posterior is not closer for most models."
+        "Here the mismatch between the prior and the aggregate posterior does not decide: a "
+        "distribution fitted to the aggregate posterior is not closer for most models."
     )
 
 
@@ -137,8 +141,9 @@ def _goal(metrics: pd.DataFrame, both: pd.DataFrame) -> str:
             missed.append(model)
     reached = len(both) - len(missed)
     text = (
-        f"Goal for the fitted law: distance at most {GOAL_DISTANCE:g} and both tail masses within "
-        f"{100 * GOAL_MASS:g} % of the truth. Reached by {reached} of {len(both)} models"
+        f"Goal for the fitted distribution: distance at most {GOAL_DISTANCE:g} and both tail "
+        f"masses within {100 * GOAL_MASS:g} % of the truth. "
+        f"Reached by {reached} of {len(both)} models"
     )
     return f"{text}; missed by {_names(missed)}." if missed else f"{text}."
 

@@ -92,7 +92,7 @@ def run_file(experiment: str, model: str, seed: int | str, name: str) -> str:
 
 
 def samples(experiment: str, model: str, seed: int | str) -> str:
-    """Draws, reconstructions and fitted latent law of one run."""
+    """Samples, reconstructions and fitted latent distribution of one run."""
     return f"results/samples/{experiment}/{model}/seed{seed}.safetensors"
 
 

@@ -10,15 +10,15 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from t3vae.settings.config import DATA_FIGURES, PICTURE, RUN_FIELDS, THEORY_FIGURES
+from t3vae.settings.config import DATA_FIGURES, IMAGE, RUN_FIELDS, THEORY_FIGURES
 from t3vae.settings.families import CONDITIONAL
 from t3vae.settings.image_sources import IMAGE_SOURCES
-from t3vae.settings.metric_options import METRICS, PICTURES, extractors
+from t3vae.settings.metric_options import IMAGES, METRICS, extractors
 from t3vae.settings.problems import Problem, nearest, shown
 
 __all__ = ["cross_check"]
 
-_DIMENSION = {"t_mixture_1d": 1, "t_mixture_2d": 2, **dict.fromkeys(IMAGE_SOURCES, PICTURE)}
+_DIMENSION = {"t_mixture_1d": 1, "t_mixture_2d": 2, **dict.fromkeys(IMAGE_SOURCES, IMAGE)}
 
 
 def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
@@ -57,7 +57,7 @@ def _extractor(name: str, values: dict[str, Any]) -> Iterator[Problem]:
     if name not in known:
         yield Problem(("extractors", name), None, f"not a data set. {nearest(name, known)}")
     elif isinstance(source, str) and source not in IMAGE_SOURCES:
-        message = f"the data set has source `{source}`, which has no pictures. Remove it."
+        message = f"the data set has source `{source}`, which has no images. Remove it."
         yield Problem(("extractors", name), None, message)
 
 
@@ -229,8 +229,8 @@ def _networks(
             )
             yield Problem((*path, "models", i), shown(model), message)
     kind = _section(_section(values, "networks"), str(name)).get("kind")
-    if kind == "cnn" and isinstance(source, str) and _DIMENSION.get(source, PICTURE) != PICTURE:
-        message = f"of kind cnn, but source `{source}` has no pictures. Use one of kind mlp."
+    if kind == "cnn" and isinstance(source, str) and _DIMENSION.get(source, IMAGE) != IMAGE:
+        message = f"of kind cnn, but source `{source}` has no images. Use one of kind mlp."
         yield Problem((*path, "network"), shown(name), message)
     training = entry.get("training")
     if kind == "mlp" and (
@@ -243,13 +243,13 @@ def _networks(
 def _metrics(
     path: tuple[str, ...], entry: dict[str, Any], dataset: dict[str, Any], values: dict[str, Any]
 ) -> Iterator[Problem]:
-    """Yield metrics that do not fit pictures or numbers, and a missing classifier."""
+    """Yield metrics that do not fit images or numbers, and a missing classifier."""
     source = dataset.get("source")
     if not isinstance(source, str) or source not in _DIMENSION:
         return
-    pictures = source in IMAGE_SOURCES
+    images = source in IMAGE_SOURCES
     common = "reconstruction_error"
-    fitting = [m for m in METRICS if m == common or (m in PICTURES) == pictures]
+    fitting = [m for m in METRICS if m == common or (m in IMAGES) == images]
     for i, name in _names(entry.get("metrics")):
         if name in METRICS and name not in fitting:
             message = f"cannot judge data of source `{source}`. It can have: {', '.join(fitting)}."
@@ -258,7 +258,7 @@ def _metrics(
     options = _section(_section(values, "evaluation"), str(entry.get("evaluation")))
     known = _section(values, "extractors")
     data = entry.get("dataset")
-    if pictures and "classifier" in extractors(named, options) and data not in known:
+    if images and "classifier" in extractors(named, options) and data not in known:
         message = (
             f"is missing: metrics of `{'.'.join(path)}` look through its classifier. "
             f"Add extractors.{data}: {{}}."

@@ -19,8 +19,8 @@ from t3vae.settings.sources import Source
 
 __all__ = [
     "DATA_FIGURES",
+    "IMAGE",
     "LATENTS",
-    "PICTURE",
     "RUN_FIELDS",
     "THEORY_FIGURES",
     "Experiment",
@@ -37,13 +37,13 @@ __all__ = [
 ]
 
 LATENTS = ("prior", "alternative", "fitted")
-"""Latent laws that a model can be sampled from."""
+"""Latent distributions that a model can be sampled from."""
 
 THEORY_FIGURES = ("regularizer", "tau_alpha", "high_dimension")
 """Figures of the constants of the objective; they need no model."""
 
-PICTURE = 3
-"""Stands for the dimension of a picture: channels, height, width."""
+IMAGE = 3
+"""Stands for the dimension of an image: channels, height, width."""
 
 DATA_FIGURES: dict[str, tuple[int, ...]] = {
     "density": (1,),
@@ -51,15 +51,15 @@ DATA_FIGURES: dict[str, tuple[int, ...]] = {
     "heatmaps": (2,),
     "survival": (1, 2),
     "tail_qq": (1, 2),
-    "metrics": (1, 2, PICTURE),
-    "history": (1, 2, PICTURE),
-    "aggregate": (1, 2, PICTURE),
-    "samples": (PICTURE,),
-    "reconstructions": (PICTURE,),
-    "paired": (PICTURE,),
-    "per_class": (PICTURE,),
-    "class_curves": (PICTURE,),
-    "attributes": (PICTURE,),
+    "metrics": (1, 2, IMAGE),
+    "history": (1, 2, IMAGE),
+    "aggregate": (1, 2, IMAGE),
+    "samples": (IMAGE,),
+    "reconstructions": (IMAGE,),
+    "paired": (IMAGE,),
+    "per_class": (IMAGE,),
+    "class_curves": (IMAGE,),
+    "attributes": (IMAGE,),
 }
 """Figures of experiments with models, each with the data dimensions it can show."""
 
@@ -86,7 +86,7 @@ class Training(Block):
 
 
 class LatentFit(Block):
-    """Fit of a t mixture to the encodings of the training rows (the law `fitted`)."""
+    """Fit of a t mixture to the encodings of the training rows (the distribution `fitted`)."""
 
     points: Count = field("Encodings used by the fit.", 50_000, ge=10, le=100_000_000)
     max_components: Count = field("Largest number of components tried.", 6, le=1000)
@@ -105,10 +105,10 @@ class LatentFit(Block):
 class Sampling(Block):
     """What is drawn from a trained model."""
 
-    draws: Count = field("Rows generated from each latent law.", le=100_000_000)
+    samples: Count = field("Rows generated from each latent distribution.", le=100_000_000)
     aggregate: Count = field("Training rows encoded for the aggregate posterior.", le=100_000_000)
     reconstructions: Count = field("Test rows reconstructed, from the first.", le=100_000_000)
-    fit: LatentFit = field("Fit of the law `fitted`.")
+    fit: LatentFit = field("Fit of the distribution `fitted`.")
 
 
 class Resources(Block):
@@ -119,12 +119,12 @@ class Resources(Block):
 
 
 class ExtractorTraining(Block):
-    """Training of the classifier whose features judge pictures of a data set."""
+    """Training of the classifier whose features judge images of a data set."""
 
     width: Count = field("Channels of the first layer.", 32, le=4096)
     features: Count = field("Features: units of the last hidden layer.", 128, le=65536)
-    epochs: Count = field("Passes over all training pictures.", 10, le=100_000)
-    batch_size: Count = field("Pictures in one step.", 128, le=1_000_000)
+    epochs: Count = field("Passes over all training images.", 10, le=100_000)
+    batch_size: Count = field("Images in one step.", 128, le=1_000_000)
     learning_rate: Real = field("Largest step size of AdamW.", 3.0e-3, gt=0.0, le=10.0)
     weight_decay: Real = field("Decay of the weights in AdamW.", 5.0e-4, ge=0.0, le=10.0)
     seed: Seed = field("Seed of initialisation and order.", 0)
@@ -157,14 +157,14 @@ class Experiment(Block):
     sigma: Annotated[Real, Field(gt=0.0, le=1.0e6)] | None = field(
         "Scale of the decoder (standard-deviation-like, not a variance).",
         None,
-        because="it is the scale of the decoder's law",
+        because="it is the scale of the decoder's distribution",
         example="0.1",
     )
     training: Name | None = field("Name in `training`.", None)
     sampling: Name | None = field("Name in `sampling`.", None)
     evaluation: Name | None = field("Name in `evaluation`.", None)
     latents: list[Literal["prior", "alternative", "fitted"]] | None = field(
-        "Latent laws to generate from.", None, min_length=1
+        "Latent distributions to generate from.", None, min_length=1
     )
     metrics: list[str] | None = field("Metrics to compute.", None, min_length=1)
     control: Name | None = field("Model that the others are compared with, in pairs.", None)
@@ -231,7 +231,7 @@ class Parameters(Block):
     training: dict[Name, Training] = field("Training settings, by name.")
     sampling: dict[Name, Sampling] = field("Sampling settings, by name.")
     extractors: dict[Name, ExtractorTraining] = field(
-        "Classifiers for metrics of pictures, by the name of their data set.", {}
+        "Classifiers for metrics of images, by the name of their data set.", {}
     )
     inception: Inception = field("Weights of Inception-v3.", Inception())
     evaluation: dict[Name, Evaluation] = field("Options of the metrics, by name.")

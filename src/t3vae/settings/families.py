@@ -101,7 +101,7 @@ class StudentTVae(Block):
         1.0,
         gt=0.0,
         le=1.0e6,
-        because="chi-square draws with fewer degrees of freedom underflow",
+        because="chi-square samples with fewer degrees of freedom underflow",
         example="1.0",
     )
 

@@ -79,13 +79,13 @@ class _Collect(Block):
     figures: list[Name]
 
 
-class _Pictures(Block):
+class _Images(Block):
     extractors: dict[Name, Inception | _Nothing]
 
 
-class _CollectPictures(Block):
+class _CollectImages(Block):
     controls: dict[Name, list[Name]] | None = None
-    pictures: Literal[True] | None = None
+    images: Literal[True] | None = None
 
 
 class _Figure(Block):
@@ -119,8 +119,8 @@ _JOBS: dict[str, type[Block]] = {
 }
 
 
-# Keys that only jobs on pictures, or with several controls, have.
-_OPTIONAL: dict[str, type[Block]] = {"evaluate": _Pictures, "collect": _CollectPictures}
+# Keys that only jobs on images, or with several controls, have.
+_OPTIONAL: dict[str, type[Block]] = {"evaluate": _Images, "collect": _CollectImages}
 
 
 def check_names(**names: str) -> None:

@@ -1,4 +1,4 @@
-"""Parameters of the sources of pictures; a data set of params.yaml names its source."""
+"""Parameters of the sources of images; a data set of params.yaml names its source."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _folder(default: Any = ...) -> Any:
         default,
         min_length=1,
         max_length=4096,
-        example="data/raw/pictures",
+        example="data/raw/images",
     )
 
 
@@ -39,7 +39,7 @@ def _download() -> Any:
 
 
 def _flip(default: bool) -> Any:
-    return field("Mirror training pictures at random, on the device.", default)
+    return field("Mirror training images at random, on the device.", default)
 
 
 def _test_fraction(default: float, where: str) -> Any:
@@ -58,7 +58,7 @@ Channels = Annotated[Count, AfterValidator(_grey_or_colour)]
 
 class _LongTailed(Block):
     imbalance: Annotated[Real, Field(ge=1.0, le=1.0e6)] | None = field(
-        "Size of the largest training class over that of the smallest; null keeps all pictures.",
+        "Size of the largest training class over that of the smallest; null keeps all images.",
         None,
         example="100.0",
     )
@@ -66,13 +66,13 @@ class _LongTailed(Block):
         "How class sizes fall from the first class to the last.", "exponential"
     )
     validation_fraction: Real = field(
-        "Fraction of the test pictures of each class set aside for validation, where the "
-        "source has no validation pictures.",
+        "Fraction of the test images of each class set aside for validation, where the "
+        "source has no validation images.",
         0.1,
         gt=0.0,
         lt=1.0,
     )
-    seed: Seed = field("Seed of every choice of pictures.", 0)
+    seed: Seed = field("Seed of every choice of images.", 0)
 
 
 class Digits(_LongTailed):
@@ -84,11 +84,11 @@ class Digits(_LongTailed):
 
 
 class ImageFolder(_LongTailed):
-    """Pictures of one's own: `train/<class>/*` with `test/<class>/*`, or `<class>/*`."""
+    """Images of one's own: `train/<class>/*` with `test/<class>/*`, or `<class>/*`."""
 
     source: Literal["image_folder"] = field("Source.")
     folder: str = _folder()
-    size: _Side = field("Side of the prepared pictures in pixels.", example="64")
+    size: _Side = field("Side of the prepared images in pixels.", example="64")
     channels: Channels = field("3 for colour, 1 for grey.", 3)
     crop: _Side | None = field(
         "Side of the centre square cut out before resizing, in pixels; null cuts nothing.",
@@ -132,7 +132,7 @@ class CelebA(Block):
     source: Literal["celeba"] = field("Source.")
     folder: str = _folder("data/raw/celeba")
     download: Flag = _download()
-    size: _Side = field("Side of the prepared pictures in pixels.", 64)
+    size: _Side = field("Side of the prepared images in pixels.", 64)
     crop: _Side | None = field(
         "Side of the centre square cut out before resizing, in pixels; null cuts nothing.", 148
     )
@@ -147,7 +147,7 @@ IMAGE_SOURCES: dict[str, type[Block]] = {
     "svhn": Svhn,
     "celeba": CelebA,
 }
-"""Sources of pictures, by name."""
+"""Sources of images, by name."""
 
 ImageSource = Digits | ImageFolder | Cifar10 | Cifar100 | Svhn | CelebA
-"""A data set of pictures."""
+"""A data set of images."""

@@ -12,9 +12,9 @@ from t3vae.settings.blocks import Block, Count, Real, field
 __all__ = [
     "BY_CLASSIFIER",
     "BY_INCEPTION",
+    "IMAGES",
     "LATENT",
     "METRICS",
-    "PICTURES",
     "SHARED_OPTIONS",
     "Evaluation",
     "extractors",
@@ -32,8 +32,10 @@ class MmdLinear(Block):
     """Linear-time MMD test of the reference implementation."""
 
     points: Count = field("Points of each sample.", 100_000, ge=4, **_POINTS)
-    permutations: Count = field("Draws of the null distribution.", 999, ge=19, le=1_000_000)
-    null_law: Literal["sign_flip", "permutation"] = field("How the null is drawn.", "sign_flip")
+    permutations: Count = field("Samples of the null distribution.", 999, ge=19, le=1_000_000)
+    null_distribution: Literal["sign_flip", "permutation"] = field(
+        "How the null is drawn.", "sign_flip"
+    )
 
 
 class Mmd(Block):
@@ -92,7 +94,7 @@ class Kid(Block):
     """Kernel distance of features."""
 
     features: _Extractor = field("Extractor of the features.", "classifier")
-    subset_size: Count = field("Pictures of a subset.", 1000, ge=2, le=100_000)
+    subset_size: Count = field("Images of a subset.", 1000, ge=2, le=100_000)
     subsets: Count = field("Pairs of subsets.", 100, ge=2, le=100_000)
 
 
@@ -101,21 +103,19 @@ class Overlap(Block):
 
     features: _Extractor = field("Extractor of the features.", "classifier")
     neighbours: Count = field("Neighbour that bounds the ball around a point.", 5, le=1000)
-    points: Count = field("Pictures of each set at most.", 10_000, ge=4, le=1_000_000)
+    points: Count = field("Images of each set at most.", 10_000, ge=4, le=1_000_000)
 
 
 class ActiveUnits(Block):
     """Latent coordinates that follow the data."""
 
-    points: Count = field("Test pictures encoded.", 10_000, ge=2, **_POINTS)
+    points: Count = field("Test images encoded.", 10_000, ge=2, **_POINTS)
 
 
 class Evaluation(Block):
     """Options of the metrics, with those that several metrics share."""
 
-    threshold: Real = field(
-        "Where the tails begin; pictures have none.", 6.0, gt=0.0, example="6.0"
-    )
+    threshold: Real = field("Where the tails begin; images have none.", 6.0, gt=0.0, example="6.0")
     confidence: Real = field("Level of the intervals within one run.", 0.95, gt=0.0, lt=1.0)
     mmd_linear: MmdLinear = field("Linear MMD test.", MmdLinear())
     mmd: Mmd = field("Quadratic MMD test.", Mmd())
@@ -133,14 +133,16 @@ class Evaluation(Block):
     )
     fid: NoOptions = field("Frechet distance of features of Inception-v3.", NoOptions())
     kid: Kid = field("Kernel distance of features.", Kid())
-    precision: Overlap = field("Generated pictures within the real ones.", Overlap())
-    recall: Overlap = field("Real pictures within the generated ones.", Overlap())
-    density: Overlap = field("Real neighbourhoods around a generated picture.", Overlap())
+    precision: Overlap = field("Generated images within the real ones.", Overlap())
+    recall: Overlap = field("Real images within the generated ones.", Overlap())
+    density: Overlap = field("Real neighbourhoods around a generated image.", Overlap())
     coverage: Overlap = field("Real neighbourhoods that are reached.", Overlap())
-    class_f1: NoOptions = field("Do pictures show the class that was asked for?", NoOptions())
-    class_mass: NoOptions = field("Share of generated pictures in each class.", NoOptions())
+    class_f1: NoOptions = field("Do images show the class that was asked for?", NoOptions())
+    class_mass: NoOptions = field("Share of generated images in each class.", NoOptions())
     active_units: ActiveUnits = field("Latent coordinates in use.", ActiveUnits())
-    latent_radius: NoOptions = field("Radius of encodings against that of a law.", NoOptions())
+    latent_radius: NoOptions = field(
+        "Radius of encodings against that of a distribution.", NoOptions()
+    )
     entropy_weight: NoOptions = field("Factor of the log-determinant's slope.", NoOptions())
 
 
@@ -163,10 +165,10 @@ BY_INCEPTION = ("fid",)
 _CHOOSE = tuple(name for name, block in METRICS.items() if "features" in block.model_fields)
 
 LATENT = ("active_units", "latent_radius", "entropy_weight")
-"""Metrics of the latent space of pictures."""
+"""Metrics of the latent space of images."""
 
-PICTURES = (*BY_CLASSIFIER, *BY_INCEPTION, *_CHOOSE, *LATENT, "reconstruction_error")
-"""Metrics that pictures can have."""
+IMAGES = (*BY_CLASSIFIER, *BY_INCEPTION, *_CHOOSE, *LATENT, "reconstruction_error")
+"""Metrics that images can have."""
 
 
 def extractors(metrics: Iterable[str], options: Mapping[str, Any]) -> list[str]:

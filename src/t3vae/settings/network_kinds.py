@@ -31,11 +31,11 @@ class Mlp(Block):
 
 
 class Cnn(Block):
-    """Convolutional encoder and decoder of pictures (Kim et al. 2024)."""
+    """Convolutional encoder and decoder of images (Kim et al. 2024)."""
 
     kind: Literal["cnn"] = field("Kind of network.")
     channels: list[Annotated[Count, Field(le=65536)]] = field(
-        "Channels after each block; a block halves the picture.",
+        "Channels after each block; a block halves the image.",
         [128, 256, 512, 1024, 2048],
         min_length=1,
         max_length=12,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from t3vae.settings.config import DATA_FIGURES, LATENTS, PICTURE, THEORY_FIGURES, Parameters
+from t3vae.settings.config import DATA_FIGURES, IMAGE, LATENTS, THEORY_FIGURES, Parameters
 from t3vae.settings.declarations import allowed, plain, variants
 from t3vae.settings.metric_options import METRICS
 
@@ -86,11 +86,11 @@ def page() -> str:
     lines += [
         "\n## Words",
         "",
-        f"* Latent laws: {_list(LATENTS)}.",
+        f"* Latent distributions: {_list(LATENTS)}.",
         f"* Metrics: {_list(METRICS)}.",
         f"* Figures of a data set with one column: {_list(_figures(1))}.",
         f"* Figures of a data set with two columns: {_list(_figures(2))}.",
-        f"* Figures of a data set of pictures: {_list(_figures(PICTURE))}.",
+        f"* Figures of a data set of images: {_list(_figures(IMAGE))}.",
         f"* Figures of the source `constants`: {_list(THEORY_FIGURES)}.",
         "",
     ]

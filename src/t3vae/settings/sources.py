@@ -25,7 +25,7 @@ __all__ = [
 _NU: dict[str, Any] = {
     "gt": 2.0,
     "le": 1.0e6,
-    "because": "the law needs a finite variance",
+    "because": "the distribution needs a finite variance",
     "example": "5.0",
 }
 _SCALE: dict[str, Any] = {
@@ -64,13 +64,13 @@ class _Splits(Block):
 
 
 class TMixture1D(_Splits):
-    """Mixture of univariate Student t laws."""
+    """Mixture of univariate Student t distributions."""
 
     source: Literal["t_mixture_1d"] = field("Source.")
 
 
 class TMixture2D(_Splits):
-    """Points (X, X + a sin(2 pi X / p)) plus t noise, X from a mixture of t laws."""
+    """Points (X, X + a sin(2 pi X / p)) plus t noise, X from a mixture of t distributions."""
 
     source: Literal["t_mixture_2d"] = field("Source.")
     amplitude: Real = field("Amplitude a of the sine.")

@@ -1,6 +1,6 @@
 """One function for each verb of the command line; rules and people call the same ones.
 
-What a step does for pictures only lies in a module of its own, loaded by name, so that
+What a step does for images only lies in a module of its own, loaded by name, so that
 results on numbers do not depend on it.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 __all__ = ["REGISTRY", "part"]
 
 REGISTRY = {
-    "evaluate_pictures": "t3vae.stages.evaluate_images:entries",
-    "collect_pictures": "t3vae.tables.image_tables:PictureTables",
+    "evaluate_images": "t3vae.stages.evaluate_images:entries",
+    "collect_images": "t3vae.tables.image_tables:ImageTables",
 }
 
 

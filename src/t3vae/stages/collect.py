@@ -21,7 +21,7 @@ from t3vae.metrics.summary import paired, summarise
 from t3vae.provenance import digests
 from t3vae.runtime import files, layout
 from t3vae.stages import part
-from t3vae.tables import density_curves, headlines, latents, loss_histories, names
+from t3vae.tables import density_curves, headlines, latent_mismatch, loss_histories, names
 from t3vae.tables.csv_files import frame, read_table, write_table
 from t3vae.tables.density_grids import Heatmaps
 
@@ -141,42 +141,42 @@ class _Collector:
         self.shared_entries: list[dict[str, Any]] = []
         self.aggregate: list[dict[str, Any]] = []
         self.mismatch: list[dict[str, Any]] = []
-        self.pictures = self._pictures(data) if config.get("pictures") else None
-        self.test, self.law = np.zeros((0, 0)), None
-        if self.pictures is None:
+        self.images = self._images(data) if config.get("images") else None
+        self.test, self.distribution = np.zeros((0, 0)), None
+        if self.images is None:
             test = np.asarray(data.array("test"), dtype=np.float64)
             self.test = test.reshape(len(test), -1)
-            self.law = datasets.load_law(data.config)
+            self.distribution = datasets.load_distribution(data.config)
         self.grids: dict[str, list[density_curves.Curve]] | None = None
         self.heatmaps: Heatmaps | None = None
 
-    def _pictures(self, data: Prepared) -> Any:
+    def _images(self, data: Prepared) -> Any:
         names = ("test", "test_labels", "test_attributes")
         found = {n: data.array(n) for n in names if f"{n}.npy" in data.manifest["arrays"]}
-        return part("collect_pictures")(data.manifest, found, self.wanted)
+        return part("collect_images")(data.manifest, found, self.wanted)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by file name."""
         for model in self.models:
             self._model(model)
         every = self.entries
-        if self.pictures is not None:  # single classes have tables of their own
-            self.entries = [e for e in every if self.pictures.is_shared(e)]
+        if self.images is not None:  # single classes have tables of their own
+            self.entries = [e for e in every if self.images.is_shared(e)]
         metrics, compared = self._metric_tables()
         found = {
             "metrics.csv": metrics,
             "paired.csv": compared,
             "missing.csv": self._missing(),
             "runs.csv": frame(self.runs, loss_histories.RUN_COLUMNS),
-            "latent_mismatch.csv": frame(self.mismatch, latents.MISMATCH_COLUMNS),
-            "aggregate.csv": frame(self.aggregate, latents.AGGREGATE_COLUMNS),
+            "latent_mismatch.csv": frame(self.mismatch, latent_mismatch.MISMATCH_COLUMNS),
+            "aggregate.csv": frame(self.aggregate, latent_mismatch.AGGREGATE_COLUMNS),
         }
         if "history.csv" in self.wanted:
             found["history.csv"] = loss_histories.history(self.histories)
         if self.heatmaps is not None:
             found["heatmaps.csv"] = self.heatmaps.table()
-        if self.pictures is not None:
-            found |= self.pictures.tables(every)
+        if self.images is not None:
+            found |= self.images.tables(every)
         for kind, rows in self.curve_rows.items():
             found[f"{kind}.csv"] = frame(rows, density_curves.COLUMNS)
         return {name: table for name, table in found.items() if name in self.wanted}
@@ -188,69 +188,73 @@ class _Collector:
         for seed in self.seeds:
             path = layout.samples(self.experiment, model, seed)
             tensors = files.read_tensors(self._input(path))
-            laws = self._laws(path, tensors)
-            shown = self._run_files(model, seed, laws)
-            if self.pictures is not None and seed == self.seeds[0]:
-                self.pictures.add(model, tensors, laws, shown)
-            for law in laws:
-                if self.pictures is None:
-                    self._draws(model, law, tensors[f"draws/{law}"], values)
-                counts[law] = counts.get(law, 0) + len(tensors[f"draws/{law}"])
-                distance = latents.mismatch(tensors[f"latent/{law}"], tensors["latent/aggregate"])
-                distances.setdefault(law, []).append(distance)
+            latents = self._latents(path, tensors)
+            shown = self._run_files(model, seed, latents)
+            if self.images is not None and seed == self.seeds[0]:
+                self.images.add(model, tensors, latents, shown)
+            for latent in latents:
+                if self.images is None:
+                    self._generated(model, latent, tensors[f"samples/{latent}"], values)
+                counts[latent] = counts.get(latent, 0) + len(tensors[f"samples/{latent}"])
+                distance = latent_mismatch.mismatch(
+                    tensors[f"latent/{latent}"], tensors["latent/aggregate"]
+                )
+                distances.setdefault(latent, []).append(distance)
             if seed == self.seeds[0] and "aggregate.csv" in self.wanted:
-                samples = {law: tensors[f"latent/{law}"] for law in laws}
-                self.aggregate += latents.densities(
+                samples = dict.fromkeys(latents, tensors[f"latent/{latent}"])
+                self.aggregate += latent_mismatch.densities(
                     model, seed, tensors["latent/aggregate"], samples
                 )
-        for (kind, law, i), stack in values.items():
+        for (kind, latent, i), stack in values.items():
             grid = (self.grids or {})[kind][i]
-            self.curve_rows[kind] += density_curves.rows(grid, model, law, stack, counts[law])
-        self.mismatch += [latents.mismatch_row(model, law, d) for law, d in distances.items()]
+            self.curve_rows[kind] += density_curves.rows(grid, model, latent, stack, counts[latent])
+        self.mismatch += [
+            latent_mismatch.mismatch_row(model, latent, d) for latent, d in distances.items()
+        ]
 
     def _input(self, path: str) -> Path:
         full = layout.under(self.root, path)
         self.inputs[path] = digests.file_digest(full)
         return full
 
-    def _laws(self, path: str, tensors: Mapping[str, np.ndarray]) -> list[str]:
-        """Return the latent laws of a run, without an alternative that is only the prior.
+    def _latents(self, path: str, tensors: Mapping[str, np.ndarray]) -> list[str]:
+        """Return the latent distributions of a run, without an alternative that is only the prior.
 
-        A model without a p* of its own has the same draws under both names.
+        A model without a p* of its own has the same samples under both names.
         """
-        laws = list(self.config["latents"])
-        needed = [f"{kind}/{law}" for law in laws for kind in ("latent", "draws")]
+        latents = list(self.config["latents"])
+        needed = [f"{kind}/{latent}" for latent in latents for kind in ("latent", "samples")]
         lacking = sorted({"latent/aggregate", *needed} - set(tensors))
         if lacking:
             raise DataError(
                 f"{path}: {', '.join(lacking)} missing. Delete the file to sample again."
             )
-        if {"prior", "alternative"} <= set(laws) and np.array_equal(
-            tensors["draws/alternative"], tensors["draws/prior"]
+        if {"prior", "alternative"} <= set(latents) and np.array_equal(
+            tensors["samples/alternative"], tensors["samples/prior"]
         ):
-            laws.remove("alternative")
-        return laws
+            latents.remove("alternative")
+        return latents
 
-    def _draws(
+    def _generated(
         self,
         model: str,
-        law: str,
-        draws: np.ndarray,
+        latent: str,
+        generated: np.ndarray,
         values: dict[tuple[str, str, int], list[np.ndarray]],
     ) -> None:
-        draws = np.asarray(draws, dtype=np.float64).reshape(len(draws), -1)
+        generated = np.asarray(generated, dtype=np.float64).reshape(len(generated), -1)
         if self.grids is None:
-            self._start(len(draws))
+            self._start(len(generated))
         for kind, grids in (self.grids or {}).items():
             for i, grid in enumerate(grids):
-                values.setdefault((kind, law, i), []).append(grid.measure(draws))
+                values.setdefault((kind, latent, i), []).append(grid.measure(generated))
         if self.heatmaps is not None:
-            self.heatmaps.add(model, law, draws)
+            self.heatmaps.add(model, latent, generated)
 
-    def _start(self, draws: int) -> None:
-        """Fix the grids; ``draws`` is the size of the first sample."""
+    def _start(self, generated: int) -> None:
+        """Fix the grids; ``samples`` is the size of the first sample."""
         self.grids = {
-            kind: density_curves.curves(kind, self.test, self.law, draws)
+            kind: density_curves.curves(kind, self.test, self.distribution, generated)
             for kind in CURVES
             if f"{kind}.csv" in self.wanted
         }
@@ -260,13 +264,13 @@ class _Collector:
             ]
         if "heatmaps.csv" in self.wanted:
             columns = len(self.models) * len(self.config["latents"])
-            density = None if self.law is None else self.law.log_prob
+            density = None if self.distribution is None else self.distribution.log_prob
             self.heatmaps = Heatmaps.of(self.test, density, columns)
 
-    def _run_files(self, model: str, seed: int, laws: list[str]) -> dict[str, Any]:
-        """Take entries, history and versions of a run; return which draws its grid shows."""
+    def _run_files(self, model: str, seed: int, latents: list[str]) -> dict[str, Any]:
+        """Take entries, history and versions of a run; return which samples its grid shows."""
         record = files.read_json(self._input(layout.metrics(self.experiment, model, seed)))
-        repeated = set(self.config["latents"]) - set(laws)
+        repeated = set(self.config["latents"]) - set(latents)
         for entry in record["metrics"]:
             named = {**entry, "model": model, "seed": seed}
             self.shared_entries.append(named)
@@ -292,10 +296,10 @@ class _Collector:
             shown = {"label": known.label, "direction": known.direction} if known else {}
             rows.append({**row, **shown, "experiment": self.experiment})
         control = self.config.get("control")
-        # pictures are compared under the law that each model itself generates from
+        # images are compared under the distribution that each model itself generates from
         entries = self.entries
-        if self.pictures is not None:
-            entries = [e for e in self.shared_entries if self.pictures.is_shared(e)]
+        if self.images is not None:
+            entries = [e for e in self.shared_entries if self.images.is_shared(e)]
         controls = self.config.get("controls")
         compared = paired(entries, control, controls=controls) if control or controls else []
         return (

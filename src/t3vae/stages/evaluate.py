@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from t3vae import datasets, metrics
 from t3vae.datasets.prepared import Prepared
 from t3vae.errors import DataError
-from t3vae.metrics.reference import Draws, Reference, options_of
+from t3vae.metrics.reference import Reference, Sample, options_of
 from t3vae.provenance import digests
 from t3vae.runtime import files, layout, seeding
 from t3vae.stages import part
@@ -34,7 +34,7 @@ def run(
     seed: int,
     device: str = "cpu",
 ) -> None:
-    """Evaluate the draws of one run and write its metrics file.
+    """Evaluate the samples of one run and write its metrics file.
 
     Args:
         root: root folder of the contract paths.
@@ -60,7 +60,7 @@ def run(
 
     folder = layout.under(root, layout.run_dir(experiment, model, seed))
     if "extractors" in config:
-        evaluate = part("evaluate_pictures")
+        evaluate = part("evaluate_images")
         entries, more, shown = evaluate(root, config, folder, samples, data, device)
         inputs |= more
     else:
@@ -87,10 +87,10 @@ def _of_numbers(
     data: Prepared,
     device: str,
 ) -> list[Entry]:
-    """Return the entries of a run on numbers, not pictures."""
+    """Return the entries of a run on numbers, not images."""
     test = data.array("test")
-    reference = Reference(_flat(test), datasets.load_law(data.config))
-    entries = _of_draws(samples, reference, config)
+    reference = Reference(_flat(test), datasets.load_distribution(data.config))
+    entries = _of_samples(samples, reference, config)
     if "reconstruction_error" in config["metrics"]:
         entries += _of_reconstructions(samples["reconstructions"], reference, config)
     if "log_likelihood" in config["metrics"]:
@@ -104,7 +104,7 @@ def _flat(array: NDArray[Any]) -> Array:
 
 
 def _check(samples: Mapping[str, Any], latents: list[str], path: str) -> None:
-    wanted = [f"draws/{latent}" for latent in latents] + ["reconstructions"]
+    wanted = [f"samples/{latent}" for latent in latents] + ["reconstructions"]
     absent = [name for name in wanted if name not in samples]
     if absent:
         raise DataError(f"{path}: no tensor {', '.join(absent)}. Run `t3vae sample` again.")
@@ -114,25 +114,25 @@ def _entry(entry: Entry, latent: str | None) -> Entry:
     return {"latent": latent, "split": "test", **entry}
 
 
-def _of_draws(
+def _of_samples(
     samples: Mapping[str, Array], reference: Reference, config: Mapping[str, Any]
 ) -> list[Entry]:
-    """Return the entries of the metrics of draws, for each latent law."""
+    """Return the entries of the metrics of samples, for each latent distribution."""
     names = [name for name in config["metrics"] if name not in metrics.FROM_MODEL]
     found: dict[str, list[Entry]] = {}
     shared: dict[tuple[str, str], Entry] = {}
     for latent in config["latents"]:
-        points = samples[f"draws/{latent}"]
-        # a model without an alternative prior draws from its prior twice
-        twin = next((o for o in found if np.array_equal(points, samples[f"draws/{o}"])), None)
+        points = samples[f"samples/{latent}"]
+        # a model without an alternative prior samples from its prior twice
+        twin = next((o for o in found if np.array_equal(points, samples[f"samples/{o}"])), None)
         if twin is not None:
             found[latent] = [{**entry, "latent": latent} for entry in found[twin]]
             continue
-        draws = Draws(_flat(points))
+        generated = Sample(_flat(points))
         entries = []
         for name in names:
             rng = seeding.numpy_generator(config["seed"], f"evaluate/{name}/{latent}")
-            for entry in metrics.evaluate(name, draws, reference, config["evaluation"], rng):
+            for entry in metrics.evaluate(name, generated, reference, config["evaluation"], rng):
                 if "latent" in entry:  # a value of the true sample
                     shared.setdefault((entry["name"], entry["group"]), _entry(entry, None))
                 else:
@@ -158,9 +158,10 @@ def _of_likelihood(
     config: Mapping[str, Any],
     device: str,
 ) -> list[Entry]:
-    """Return the importance-weighted log-likelihood for each latent law.
+    """Return the importance-weighted log-likelihood for each latent distribution.
 
-    The law is part of the joint density; encodings and decodes are shared by all laws.
+    The distribution is part of the joint density; encodings and decodes are shared by all
+    distributions.
     """
     import torch
 
@@ -174,18 +175,18 @@ def _of_likelihood(
     net = checkpoint.load_run(folder, device)
     if "fitted" in config["latents"]:
         checkpoint.set_fitted(net, samples)
-    laws = {latent: net.latent_law(latent) for latent in config["latents"]}
+    distributions = {latent: net.latent_distribution(latent) for latent in config["latents"]}
     x = torch.from_numpy(np.ascontiguousarray(test[rows])).to(device)
     parts = []
     with seeding.torch_stream(seed, f"evaluate/{name}"):
         for start in range(0, count, POINTS_AT_ONCE):
             block = x[start : start + POINTS_AT_ONCE]
-            weights = net.log_weights(block, options["samples"], laws)
+            weights = net.log_weights(block, options["samples"], distributions)
             parts.append({latent: w.cpu().numpy() for latent, w in weights.items()})
-    subset = Reference(reference.points[rows], reference.law)
+    subset = Reference(reference.points[rows], reference.distribution)
     entries: list[Entry] = []
     for latent in config["latents"]:
-        log_weights = Draws(np.concatenate([p[latent] for p in parts], axis=1), finite=False)
+        log_weights = Sample(np.concatenate([p[latent] for p in parts], axis=1), finite=False)
         for entry in metrics.evaluate(name, log_weights, subset, config["evaluation"], rng):
             known = {(e["name"], e["latent"]) for e in entries}
             if "latent" not in entry:

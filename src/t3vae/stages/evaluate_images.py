@@ -1,7 +1,7 @@
-"""Metrics of a run on pictures: features, then statistics, then numbers for every group.
+"""Metrics of a run on images: features, then statistics, then numbers for every group.
 
-Reconstructions are compared with the test pictures they are of, generated pictures with all
-test pictures. A picture belongs to a class because the data or a conditional model say so;
+Reconstructions are compared with the test images they are of, generated images with all
+test images. An image belongs to a class because the data or a conditional model say so;
 what an unconditional model draws is sorted by the classifier of real data.
 """
 
@@ -19,7 +19,7 @@ from t3vae import metrics
 from t3vae.datasets.prepared import Prepared
 from t3vae.errors import DataError
 from t3vae.extractors import Extracted, Extractor, MissingWeightsError, load
-from t3vae.metrics import latent, per_class
+from t3vae.metrics import latent_space, per_class
 from t3vae.metrics.features import Features
 from t3vae.metrics.reference import entry, options_of
 from t3vae.provenance import digests
@@ -32,7 +32,7 @@ Entry = dict[str, Any]
 Rows = NDArray[np.intp]
 
 RECONSTRUCTION = "reconstruction"
-"""Stands in the place of the latent law in entries of reconstructions."""
+"""Stands in the place of the latent distribution in entries of reconstructions."""
 
 BLOCK = 256
 SHOWN = 6
@@ -46,7 +46,7 @@ def entries(
     data: Prepared,
     device: str,
 ) -> tuple[list[Entry], dict[str, str], dict[str, Any]]:
-    """Return the entries of one run, digests of what else was read, and draws to show.
+    """Return the entries of one run, digests of what else was read, and samples to show.
 
     Args:
         root: folder of the contract paths.
@@ -61,7 +61,7 @@ def entries(
     """
     run = _Run(root, config, folder, samples, data, device)
     found = [*run.of_errors(), *run.of_latents(), *run.of_features()]
-    return [{"split": "test", **item} for item in found], run.inputs, run.shown_draws
+    return [{"split": "test", **item} for item in found], run.inputs, run.shown_samples
 
 
 class _Run:
@@ -81,15 +81,18 @@ class _Run:
         self.classes = list(data.manifest.get("classes") or ())
         self.labels = self._optional("test_labels")
         self.attributes = self._optional("test_attributes")
-        for name in ("reconstructions", *(f"draws/{law}" for law in config["latents"])):
-            pictures = samples[name]
-            if pictures.dtype != np.uint8 or pictures.shape[1:] != self.test.shape[1:]:
+        for name in (
+            "reconstructions",
+            *(f"samples/{latent}" for latent in config["latents"]),
+        ):
+            images = samples[name]
+            if images.dtype != np.uint8 or images.shape[1:] != self.test.shape[1:]:
                 raise DataError(
-                    f"samples of {folder.name}: {name} is {pictures.dtype} {pictures.shape}, but "
-                    f"pictures are uint8 [N, {', '.join(map(str, self.test.shape[1:]))}]. "
+                    f"samples of {folder.name}: {name} is {images.dtype} {images.shape}, but "
+                    f"images are uint8 [N, {', '.join(map(str, self.test.shape[1:]))}]. "
                     "Run `t3vae sample` again."
                 )
-        self.shown_draws: dict[str, dict[str, list[int]]] = {}
+        self.shown_samples: dict[str, dict[str, list[int]]] = {}
         self.shown = min(len(samples["reconstructions"]), len(self.test))
 
     def _optional(self, name: str) -> NDArray[Any] | None:
@@ -101,7 +104,7 @@ class _Run:
         return per_class.class_groups(labels, len(self.classes), self.data.manifest.get("groups"))
 
     def _test_groups(self, count: int) -> dict[str, Rows]:
-        """Return the groups of the first ``count`` test pictures."""
+        """Return the groups of the first ``count`` test images."""
         found = self._groups(None if self.labels is None else self.labels[:count])
         if self.attributes is not None:
             names = list(self.data.manifest["attributes"])
@@ -123,37 +126,39 @@ class _Run:
     @torch.no_grad()
     def of_latents(self) -> Iterator[Entry]:
         """Yield the entries of the latent space."""
-        laws = [law for law in self.config["latents"] if f"latent/{law}" in self.samples]
+        latents = [
+            latent for latent in self.config["latents"] if f"latent/{latent}" in self.samples
+        ]
         if "latent_radius" in self.names:
             encodings = self.samples["latent/aggregate"]
             labels = self.samples.get("labels/aggregate")
             if labels is None and (train := self._optional("train_labels")) is not None:
                 labels = train[: len(encodings)]
             groups = {"all": np.arange(len(encodings)), **self._groups(labels)}
-            for law in laws:
-                draws = self.samples[f"latent/{law}"]
-                for item in latent.radius_entries(encodings, draws, groups):
-                    yield {"latent": law, **item}
+            for latent in latents:
+                generated = self.samples[f"latent/{latent}"]
+                for item in latent_space.radius_entries(encodings, generated, groups):
+                    yield {"latent": latent, **item}
         if "active_units" in self.names:
             means = self._means()
-            for law in laws:
-                if law != "fitted":  # which is no law that encodings are pulled to
-                    for item in latent.unit_entries(means, self.samples[f"latent/{law}"]):
-                        yield {"latent": law, **item}
+            for latent in latents:
+                if latent != "fitted":  # which is no distribution that encodings are pulled to
+                    for item in latent_space.unit_entries(means, self.samples[f"latent/{latent}"]):
+                        yield {"latent": latent, **item}
         if "entropy_weight" in self.names:
-            weights = [net.entropy_weight(law) for net, law in self._posteriors()]
+            weights = [net.entropy_weight(latent) for net, latent in self._posteriors()]
             known = None if weights[0] is None else torch.cat(weights).cpu().double().numpy()
-            for item in latent.entropy_entries(known):
+            for item in latent_space.entropy_entries(known):
                 yield {"latent": RECONSTRUCTION, **item}
 
     @torch.no_grad()
     def _means(self) -> NDArray[Any]:
-        """Return posterior means of test pictures [N, m]."""
-        means = [_mean(law).cpu().float().numpy() for _, law in self._posteriors()]
+        """Return posterior means of test images [N, m]."""
+        means = [_mean(latent).cpu().float().numpy() for _, latent in self._posteriors()]
         return np.concatenate(means)
 
     def _posteriors(self) -> Iterator[tuple[Any, Any]]:
-        """Yield the model and its law q(z | x) of one block of test pictures after another."""
+        """Yield the model and q(z | x) of one block of test images after another."""
         net = checkpoint.load_run(self.folder, self.device)
         count = options_of("active_units", self.config["evaluation"])["points"]
         with seeding.torch_stream(self.config["seed"], "evaluate/active_units"):
@@ -182,9 +187,9 @@ class _Run:
         for name in wanted:
             if through[name] in absent:
                 reason = absent[through[name]]
-                for law in (RECONSTRUCTION, *self.config["latents"]):
+                for latent in (RECONSTRUCTION, *self.config["latents"]):
                     missing = entry(name, "all", None, 0, through[name], reason=reason)
-                    yield {"latent": law, **missing}
+                    yield {"latent": latent, **missing}
         here = [name for name in wanted if through[name] in loaded]
         if here:
             yield from self._compare(here, through, loaded)
@@ -215,10 +220,10 @@ class _Run:
             )
             for name, extractor in loaded.items()
         }
-        pictures = self.samples["reconstructions"][: self.shown]
+        images = self.samples["reconstructions"][: self.shown]
         groups = self._test_groups(self.shown)
         labels = None if self.labels is None else self.labels[: self.shown]
-        sets = self._sets(pictures, loaded, labels, groups, "classes of the test pictures")
+        sets = self._sets(images, loaded, labels, groups, "classes of the test images")
         paired = references
         if self.shown < len(self.test):
             paired = {
@@ -228,27 +233,27 @@ class _Run:
         own = [name for name in names if name != "class_mass"]
         yield from self._entries(own, through, sets, paired, RECONSTRUCTION)
         seen: dict[str, list[Entry]] = {}
-        for law in self.config["latents"]:
-            draws = self.samples[f"draws/{law}"]
-            # a model without an alternative prior draws from its prior twice
+        for latent in self.config["latents"]:
+            generated = self.samples[f"samples/{latent}"]
+            # a model without an alternative prior samples from its prior twice
             twin = next(
-                (o for o in seen if np.array_equal(draws, self.samples[f"draws/{o}"])), None
+                (o for o in seen if np.array_equal(generated, self.samples[f"samples/{o}"])), None
             )
             if twin is not None:
-                seen[law] = [{**item, "latent": law} for item in seen[twin]]
+                seen[latent] = [{**item, "latent": latent} for item in seen[twin]]
             else:
-                sets = self._sets(draws, loaded, self.samples.get(f"labels/{law}"), None, "")
-                self.shown_draws[law] = self._shown(next(iter(sets.values())).groups)
-                seen[law] = list(self._entries(names, through, sets, references, law))
-            yield from seen[law]
+                sets = self._sets(generated, loaded, self.samples.get(f"labels/{latent}"), None, "")
+                self.shown_samples[latent] = self._shown(next(iter(sets.values())).groups)
+                seen[latent] = list(self._entries(names, through, sets, references, latent))
+            yield from seen[latent]
 
     def _shown(self, groups: Mapping[str, Rows]) -> dict[str, list[int]]:
-        """Return the first draws of each group of classes, for a grid."""
+        """Return the first samples of each group of classes, for a grid."""
         names = [name for name in self.data.manifest.get("groups") or () if name in groups]
         return {name: groups[name][:SHOWN].tolist() for name in names}
 
     def _of_test(self, name: str, extractor: Extractor) -> NDArray[Any]:
-        """Return the features of all test pictures; those of a slow extractor are kept."""
+        """Return the features of all test images; those of a slow extractor are kept."""
         if name == "classifier":
             path = layout.under(self.root, layout.extractor(self.data.dataset)[2])
             found = files.read_npy(path)
@@ -261,28 +266,28 @@ class _Run:
             found = files.read_npy(path)
         if len(found) != len(self.test):
             raise DataError(
-                f"{path}: features of {len(found)} pictures for {len(self.test)} test pictures. "
+                f"{path}: features of {len(found)} images for {len(self.test)} test images. "
                 "Delete it to remake it."
             )
         return found
 
     def _sets(
         self,
-        pictures: NDArray[Any],
+        images: NDArray[Any],
         loaded: Mapping[str, Extractor],
         labels: NDArray[Any] | None,
         groups: Mapping[str, Rows] | None,
         membership: str,
     ) -> dict[str, Features]:
-        """Return the features of one set of pictures by extractor."""
-        found: dict[str, Extracted] = {n: e.extract(pictures) for n, e in loaded.items()}
+        """Return the features of one set of images by extractor."""
+        found: dict[str, Extracted] = {n: e.extract(images) for n, e in loaded.items()}
         predicted = next((x.predicted for x in found.values() if x.predicted is not None), None)
         if groups is None:
             known = labels if labels is not None else predicted
             groups = self._groups(known)
             membership = "classes asked of the model"
             if labels is None:
-                membership = "classes of draws as the classifier sees them"
+                membership = "classes of samples as the classifier sees them"
         return {
             name: Features(
                 extracted.features,
@@ -301,19 +306,19 @@ class _Run:
         through: Mapping[str, str],
         sets: Mapping[str, Features],
         references: Mapping[str, Features],
-        law: str,
+        latent: str,
     ) -> Iterator[Entry]:
         for name in names:
             sample, reference = sets[through[name]], references[through[name]]
-            rng = seeding.numpy_generator(self.config["seed"], f"evaluate/{name}/{law}")
+            rng = seeding.numpy_generator(self.config["seed"], f"evaluate/{name}/{latent}")
             found = metrics.evaluate(name, sample, reference, self.config["evaluation"], rng)
-            yield from ({"latent": law, **item} for item in found)
+            yield from ({"latent": latent, **item} for item in found)
 
 
-def _mean(law: Any) -> torch.Tensor:
-    """Return the mean of an encoding law, of a few draws where it has no closed one."""
+def _mean(latent: Any) -> torch.Tensor:
+    """Return the mean of an encoding distribution, of a few samples where it has no closed one."""
     try:
-        mean: torch.Tensor = law.mean
+        mean: torch.Tensor = latent.mean
     except (AttributeError, NotImplementedError):
-        mean = torch.stack([law.sample() for _ in range(16)]).mean(0)
+        mean = torch.stack([latent.sample() for _ in range(16)]).mean(0)
     return mean

@@ -1,4 +1,4 @@
-"""The extractor step: train the classifier whose features judge pictures of one data set."""
+"""The extractor step: train the classifier whose features judge images of one data set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["run"]
 
 
 def run(root: Path, config: Mapping[str, Any], dataset: str, device: str = "cpu") -> None:
-    """Train on all training pictures of a data set; write weights, accuracy, test features.
+    """Train on all training images of a data set; write weights, accuracy, test features.
 
     Args:
         root: folder of the contract paths.
@@ -50,21 +50,21 @@ def run(root: Path, config: Mapping[str, Any], dataset: str, device: str = "cpu"
     metadata = {"provenance": digests.canonical_json(provenance), "targets": targets}
     classifier.save(net, path, metadata)
     loaded = classifier.load({}, path.parent, device)
-    files.write_npy(features, loaded.extract(tested.pictures).features.astype(np.float32))
+    files.write_npy(features, loaded.extract(tested.images).features.astype(np.float32))
     content = {
         "dataset": dataset,
         "config": dict(config),
         "provenance": provenance,
         "targets": targets,
-        "trained_on": {"array": f"{split}.npy", "pictures": len(learned.pictures)},
+        "trained_on": {"array": f"{split}.npy", "images": len(learned.images)},
         "test_accuracy": classifier.accuracy(net, tested),
-        "test_pictures": len(tested.pictures),
+        "test_images": len(tested.images),
     }
     files.write_json(record, content)
 
 
 def _targets(arrays: Mapping[str, Any], dataset: str) -> tuple[str, str, str]:
-    """Return the arrays of targets and pictures, and whether these are labels or attributes."""
+    """Return the arrays of targets and images, and whether these are labels or attributes."""
     for kind in ("labels", "attributes"):
         for split in ("full_train", "train"):
             if f"{split}.npy" in arrays and f"{split}_{kind}.npy" in arrays:

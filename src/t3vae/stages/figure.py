@@ -1,4 +1,4 @@
-"""Figure: one picture of one experiment, from its tables, as PDF and PNG."""
+"""Figure: one image of one experiment, from its tables, as PDF and PNG."""
 
 from __future__ import annotations
 

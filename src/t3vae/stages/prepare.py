@@ -22,7 +22,7 @@ def run(root: Path, config: Mapping[str, Any], dataset: str) -> None:
         dataset: name of the data set.
 
     Raises:
-        ConfigError: no such source, or parameters that make no law.
+        ConfigError: no such source, or parameters that make no distribution.
         DataError: the data cannot be had or written.
     """
     folder = layout.under(root, layout.prepared(dataset))

@@ -1,4 +1,4 @@
-"""Draw from one trained model: aggregate posterior, fitted law, new data, reconstructions."""
+"""Sample one trained model: aggregate posterior, fitted latent, new data, reconstructions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(
     net = checkpoint.load_run(layout.under(root, layout.run_dir(experiment, model, seed)), device)
     tensors: dict[str, np.ndarray] = {}
     train, test = data.array("train"), data.array("test")[: options["reconstructions"]]
-    pictures = train.dtype == np.uint8
+    images = train.dtype == np.uint8
     known = {
         split: np.array(data.array(f"{split}_labels"))
         for split in ("train", "test")
@@ -66,20 +66,24 @@ def run(
         tensors["labels/aggregate"] = labels
     if "fitted" in config["latents"]:
         if net.conditional:
-            law = sampling.fit_latent(net, train[rows], seed=seed, labels=labels, **options["fit"])
+            latent = sampling.fit_latent(
+                net, train[rows], seed=seed, labels=labels, **options["fit"]
+            )
         else:
-            law = sampling.set_from_encodings(net, aggregate, seed=seed, **options["fit"])
-        fitted = checkpoint.fitted_tensors(law)
+            latent = sampling.set_from_encodings(net, aggregate, seed=seed, **options["fit"])
+        fitted = checkpoint.fitted_tensors(latent)
         tensors |= {f"fitted/{name}": value for name, value in fitted.items()}
     for latent in config["latents"]:
-        if pictures:
-            points, draws, drawn = sampling.draw_pictures(net, options["draws"], latent, seed=seed)
+        if images:
+            points, generated, drawn = sampling.sample_images(
+                net, options["samples"], latent, seed=seed
+            )
             if drawn is not None:
                 tensors[f"labels/{latent}"] = drawn.cpu().numpy()
         else:
-            points, draws = sampling.draw(net, options["draws"], latent, seed=seed)
+            points, generated = sampling.sample(net, options["samples"], latent, seed=seed)
         tensors[f"latent/{latent}"] = _array(points)
-        tensors[f"draws/{latent}"] = _array(draws)
+        tensors[f"samples/{latent}"] = _array(generated)
     of_test = known["test"][: len(test)] if "test" in known else None
     tensors["reconstructions"] = _array(sampling.reconstruct(net, test, seed=seed, labels=of_test))
     metadata = {"provenance": digests.canonical_json(provenance)}

@@ -73,8 +73,10 @@ def _gamma_loss(
 
 
 def _t_logpdf(x: Any, mu: Any, Sigma_diag: Any, nu: float) -> Any:
-    law = _call("maths.distributions:MultivariateT", _tensor(mu), _tensor(Sigma_diag).sqrt(), nu)
-    return law.log_prob(_tensor(x))
+    distribution = _call(
+        "maths.distributions:MultivariateT", _tensor(mu), _tensor(Sigma_diag).sqrt(), nu
+    )
+    return distribution.log_prob(_tensor(x))
 
 
 def _joint_logpdf(x: Any, z: Any, recon: Any, nu: float, sigma: float) -> Any:

@@ -1,4 +1,4 @@
-"""Tables of single classes and attributes: a line for each model, latent law and class.
+"""Tables of single classes and attributes: a line for each model, latent distribution and class.
 
 All metrics of a class stand beside each other in its line, since a hundred classes of two
 dozen models would else fill megabytes with names.
@@ -37,10 +37,10 @@ DIGITS = 4  # of a value; its interval has one less
 def columns(table: str) -> list[str]:
     """Return the columns of a table.
 
-    ``n`` is the smallest number of pictures of the class over seeds. A metric ``x`` has its
+    ``n`` is the smallest number of images of the class over seeds. A metric ``x`` has its
     mean over seeds in ``x``, half the width of the 95 % interval in ``x_half``, the number of
     seeds with a value in ``x_seeds``; ``x_few`` is 1 where a value carries a warning, which
-    a Frechet distance does below twice as many pictures as features.
+    a Frechet distance does below twice as many images as features.
 
     Args:
         table: ``per_class.csv`` or ``attributes.csv``.
@@ -69,7 +69,7 @@ def each(
         table: its name.
         entries: entries of all runs, each with ``model`` and ``seed``.
         manifest: manifest of the data set: classes with their counts, or attributes.
-        attributes: attributes of test pictures, [N, A].
+        attributes: attributes of test images, [N, A].
     """
     prefix, metrics = EACH[table]
     kept = [e for e in entries if e["group"].startswith(prefix) and e["name"] in metrics]
@@ -85,7 +85,7 @@ def each(
             half = 0.5 * (row["ci_high"] - row["ci_low"])
             line[f"{metric}_half"] = significant(half, DIGITS - 1)
         line[f"{metric}_few"] = 1 if row["flag"] else None
-        if metric != "class_mass" and row["n"] is not None:  # which counts pictures of all classes
+        if metric != "class_mass" and row["n"] is not None:  # which counts images of all classes
             line["n"] = min(row["n"], line.get("n", row["n"]))
     for line in lines.values():
         key = line["group"].removeprefix(prefix)
@@ -98,7 +98,7 @@ def each(
 def _member(
     prefix: str, key: str, manifest: Mapping[str, Any], attributes: NDArray[Any] | None
 ) -> tuple[str, float]:
-    """Return name and frequency: training pictures of a class, test share of an attribute."""
+    """Return name and frequency: training images of a class, test share of an attribute."""
     if prefix == "class:":
         counts = manifest["class_counts"]["train"]
         return str(manifest["classes"][int(key)]), float(counts[int(key)])

@@ -1,9 +1,8 @@
 """Curves in data space: densities, survival functions and tail quantiles, with the truth.
 
-Each curve is measured on the draws of one seed, on a grid that only the reference law (or,
-without one, the test data) decides; over seeds it becomes a mean with its smallest and
-largest value. The truth carries a 95 % band: what a sample of the same size drawn from it
-would show.
+Each curve is measured on the samples of one seed, on a grid that only the reference distribution
+(or, without one, the test data) decides; over seeds it becomes a mean with its smallest and largest
+value. The truth carries a 95 % band: what a sample of the same size drawn from it would show.
 """
 
 from __future__ import annotations
@@ -18,7 +17,16 @@ from scipy.stats import beta, binom
 
 from t3vae.tables.csv_files import significant
 
-__all__ = ["COLUMNS", "Curve", "Law", "NormLaw", "Tail", "curves", "rows", "tails"]
+__all__ = [
+    "COLUMNS",
+    "Curve",
+    "Distribution",
+    "NormDistribution",
+    "Tail",
+    "curves",
+    "rows",
+    "tails",
+]
 
 COLUMNS = (
     "model",
@@ -30,15 +38,15 @@ COLUMNS = (
     "minimum",
     "maximum",
     "seeds",
-    "draws",
+    "samples",
 )
 BAND = (0.025, 0.975)
 
 Array = np.ndarray
 
 
-class Law(Protocol):
-    """What a univariate reference law offers: tails without cancellation."""
+class Distribution(Protocol):
+    """What a univariate reference distribution offers: tails without cancellation."""
 
     def cdf(self, x: Array) -> Array: ...
 
@@ -49,8 +57,8 @@ class Law(Protocol):
     def isf(self, q: Array) -> Array: ...
 
 
-class NormLaw(Protocol):
-    """What a reference law in several dimensions offers for the norm of a point."""
+class NormDistribution(Protocol):
+    """What a reference distribution in several dimensions offers for the norm of a point."""
 
     def norm_sf(self, r: float) -> float: ...
 
@@ -63,7 +71,7 @@ class Tail:
 
     Attributes:
         name: ``right``, ``left`` or ``norm``.
-        variable: maps draws [N, d] to sorted values [N].
+        variable: maps samples [N, d] to sorted values [N].
         survival: true probability of exceeding a value.
         quantile: true value that is exceeded with probability p.
     """
@@ -81,7 +89,7 @@ class Curve:
     Attributes:
         panel: name of the panel of the figure (``body``, or a tail).
         left, right: ends of the bins; equal where the curve is given at points.
-        measure: maps draws [N, d] to the curve [len(left)].
+        measure: maps samples [N, d] to the curve [len(left)].
         truth: the true curve, or None.
         band: lower and upper end of the sampling band of the truth, or None.
     """
@@ -94,22 +102,22 @@ class Curve:
     band: tuple[Array, Array] | None
 
 
-def tails(test: Array, law: Law | NormLaw | None) -> list[Tail]:
+def tails(test: Array, distribution: Distribution | NormDistribution | None) -> list[Tail]:
     """Return the tails of a data set: left and right in one dimension, else of the norm.
 
     Args:
         test: test data [N, d].
-        law: exact law; without one the test data stand for it.
+        distribution: exact distribution; without one the test data stand for it.
     """
     variables: dict[str, Callable[[Array], Array]]
     if test.shape[1] > 1:
         variables = {"norm": lambda x: np.sort(np.linalg.norm(x, axis=1))}
-        if hasattr(law, "norm_sf"):
-            return [_norm_tail(variables["norm"], cast(NormLaw, law))]
+        if hasattr(distribution, "norm_sf"):
+            return [_norm_tail(variables["norm"], cast(NormDistribution, distribution))]
     else:
         variables = {"left": lambda x: np.sort(-x[:, 0]), "right": lambda x: np.sort(x[:, 0])}
-        if law is not None:
-            exact = cast(Law, law)
+        if distribution is not None:
+            exact = cast(Distribution, distribution)
             return [
                 Tail(
                     "left",
@@ -127,16 +135,16 @@ def tails(test: Array, law: Law | NormLaw | None) -> list[Tail]:
     return [_empirical_tail(name, variable, test) for name, variable in variables.items()]
 
 
-def _norm_tail(variable: Callable[[Array], Array], law: NormLaw) -> Tail:
+def _norm_tail(variable: Callable[[Array], Array], distribution: NormDistribution) -> Tail:
     """Return the tail of the norm: exact at some radii, monotone cubics in log-log axes between.
 
-    Beyond the last radius (mass below 1e-7) the law goes on as a power.
+    Beyond the last radius (mass below 1e-7) the distribution goes on as a power.
     """
-    radii = [law.norm_quantile(0.5)]
+    radii = [distribution.norm_quantile(0.5)]
     masses = [0.5]
     while masses[-1] > 1e-7:
         radii.append(1.06 * radii[-1])
-        masses.append(law.norm_sf(radii[-1]))
+        masses.append(distribution.norm_sf(radii[-1]))
     r, mass = np.log(radii), np.log(masses)
     for _ in range(2):  # two more points in line with the last two
         r = np.append(r, r[-1] + 2.0)
@@ -160,31 +168,35 @@ def _empirical_tail(name: str, variable: Callable[[Array], Array], test: Array) 
     return Tail(name, variable, survival, lambda p: np.quantile(ordered, 1.0 - p))
 
 
-def curves(kind: str, test: Array, law: Law | NormLaw | None, draws: int) -> list[Curve]:
+def curves(
+    kind: str, test: Array, distribution: Distribution | NormDistribution | None, generated: int
+) -> list[Curve]:
     """Return the curves of one table.
 
     Args:
         kind: ``densities``, ``densities_log``, ``survival`` or ``quantiles``.
         test: test data [N, d].
-        law: exact law, or None.
-        draws: size of one sample, for the band of the truth.
+        distribution: exact distribution, or None.
+        samples: size of one sample, for the band of the truth.
     """
     if kind.startswith("densities"):
         level, bins = (1e-3, 100) if kind == "densities" else (1e-6, 90)
-        known = cast("Law | None", law if test.shape[1] == 1 else None)
+        known = cast("Distribution | None", distribution if test.shape[1] == 1 else None)
         edges = _edges(test, known, level, bins, uniform=kind == "densities")
-        return [_density(edges, known, test, draws)]
+        return [_density(edges, known, test, generated)]
     make = {"survival": _survival, "quantiles": _quantiles}[kind]
-    return [make(tail, draws) for tail in tails(test, law)]
+    return [make(tail, generated) for tail in tails(test, distribution)]
 
 
-def _edges(test: Array, law: Law | None, level: float, bins: int, *, uniform: bool) -> Array:
+def _edges(
+    test: Array, distribution: Distribution | None, level: float, bins: int, *, uniform: bool
+) -> Array:
     """Return edges from quantile ``level`` to 1 - ``level``; wider in the tails if not uniform."""
     levels = np.array([level, 0.25, 0.5, 0.75, 1.0 - level])
-    if law is None:
+    if distribution is None:
         low, q1, middle, q3, high = np.quantile(np.asarray(test, dtype=np.float64)[:, 0], levels)
     else:
-        low, q1, middle, q3, high = np.asarray(law.quantile(levels))
+        low, q1, middle, q3, high = np.asarray(distribution.quantile(levels))
     if uniform:
         edges = np.linspace(low, high, bins + 1)
     else:
@@ -195,22 +207,22 @@ def _edges(test: Array, law: Law | None, level: float, bins: int, *, uniform: bo
     return rounded
 
 
-def _density(edges: Array, law: Law | None, test: Array, draws: int) -> Curve:
+def _density(edges: Array, distribution: Distribution | None, test: Array, generated: int) -> Curve:
     widths = np.diff(edges)
 
     def measure(x: Array) -> Array:
         counts = np.diff(np.searchsorted(np.sort(x[:, 0]), edges))
         return np.asarray(counts / (len(x) * widths))
 
-    if law is None:
+    if distribution is None:
         mass = measure(np.asarray(test, dtype=np.float64)) * widths
     else:
-        mass = np.diff(np.asarray(law.cdf(edges)))
-    low, high = binom.ppf(np.array(BAND)[:, None], draws, mass) / draws / widths
+        mass = np.diff(np.asarray(distribution.cdf(edges)))
+    low, high = binom.ppf(np.array(BAND)[:, None], generated, mass) / generated / widths
     return Curve("body", edges[:-1], edges[1:], measure, mass / widths, (low, high))
 
 
-def _survival(tail: Tail, draws: int, points: int = 41) -> Curve:
+def _survival(tail: Tail, generated: int, points: int = 41) -> Curve:
     ends = tail.quantile(np.array([0.1, 1e-6]))
     stop = float(ends[1])
     start = max(float(ends[0]), 1e-3 * stop)
@@ -221,19 +233,19 @@ def _survival(tail: Tail, draws: int, points: int = 41) -> Curve:
         return np.asarray(1.0 - np.searchsorted(ordered, grid, side="right") / len(ordered))
 
     truth = tail.survival(grid)
-    low, high = binom.ppf(np.array(BAND)[:, None], draws, np.clip(truth, 0.0, 1.0)) / draws
+    low, high = binom.ppf(np.array(BAND)[:, None], generated, np.clip(truth, 0.0, 1.0)) / generated
     return Curve(tail.name, grid, grid, measure, truth, (low, high))
 
 
-def _quantiles(tail: Tail, draws: int, points: int = 25) -> Curve:
+def _quantiles(tail: Tail, generated: int, points: int = 25) -> Curve:
     """Return the quantile that is exceeded with each probability, against the true one."""
-    smallest = max(1e-5, 2.0 / draws)
+    smallest = max(1e-5, 2.0 / generated)
     levels = np.geomspace(0.1, smallest, points)
     truth = np.array([significant(t) for t in tail.quantile(levels)])
-    ranks = levels * draws
+    ranks = levels * generated
     # U_(k) of a uniform sample is Beta(k, N + 1 - k): the band of the order statistic.
-    lower = tail.quantile(np.asarray(beta.ppf(BAND[1], ranks, draws + 1 - ranks)))
-    upper = tail.quantile(np.asarray(beta.ppf(BAND[0], ranks, draws + 1 - ranks)))
+    lower = tail.quantile(np.asarray(beta.ppf(BAND[1], ranks, generated + 1 - ranks)))
+    upper = tail.quantile(np.asarray(beta.ppf(BAND[0], ranks, generated + 1 - ranks)))
 
     def measure(x: Array) -> Array:
         return np.asarray(np.quantile(tail.variable(x), 1.0 - levels))
@@ -242,16 +254,20 @@ def _quantiles(tail: Tail, draws: int, points: int = 25) -> Curve:
 
 
 def rows(
-    curve: Curve, model: str, latent: str | None, values: Sequence[Array], draws: int | None = None
+    curve: Curve,
+    model: str,
+    latent: str | None,
+    values: Sequence[Array],
+    generated: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of one curve over seeds; ``model`` "truth" takes the true curve.
 
     Args:
         curve: grid and truth.
         model: name of the model, or ``truth``.
-        latent: latent law that the draws came from.
+        latent: latent distribution that the samples came from.
         values: one measured curve a seed; ignored for the truth.
-        draws: number of draws of all seeds together.
+        samples: number of samples of all seeds together.
     """
     if model == "truth":
         if curve.truth is None:
@@ -273,5 +289,5 @@ def rows(
             "minimum": significant(float(low[i])),
             "maximum": significant(float(high[i])),
             "seeds": seeds,
-            "draws": draws,
+            "samples": generated,
         }

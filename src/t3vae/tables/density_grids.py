@@ -1,4 +1,4 @@
-"""Densities of bivariate draws on a grid of cells, one column for each model and law."""
+"""Densities of bivariate samples on a grid of cells, one column for each model and distribution."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHARACTERS = 900_000
 
 @dataclass
 class Heatmaps:
-    """Collects histograms of bivariate draws; the mean over seeds goes into the table.
+    """Collects histograms of bivariate samples; the mean over seeds goes into the table.
 
     Attributes:
         x_edges, y_edges: ends of the cells [cells + 1].
@@ -59,15 +59,17 @@ class Heatmaps:
             grid.truth = np.exp(np.asarray(log_density(points))).reshape(cells, cells)
         return grid
 
-    def measure(self, draws: Array) -> Array:
-        """Return the histogram density of draws [N, 2] over all N (outliers included)."""
-        counts, _, _ = np.histogram2d(draws[:, 0], draws[:, 1], [self.x_edges, self.y_edges])
+    def measure(self, generated: Array) -> Array:
+        """Return the histogram density of samples [N, 2] over all N (outliers included)."""
+        counts, _, _ = np.histogram2d(
+            generated[:, 0], generated[:, 1], [self.x_edges, self.y_edges]
+        )
         area = np.outer(np.diff(self.x_edges), np.diff(self.y_edges))
-        return np.asarray(counts / (len(draws) * area))
+        return np.asarray(counts / (len(generated) * area))
 
-    def add(self, model: str, latent: str, draws: Array) -> None:
-        """Add the draws of one seed."""
-        self.columns.setdefault(f"{model}:{latent}", []).append(self.measure(draws))
+    def add(self, model: str, latent: str, generated: Array) -> None:
+        """Add the samples of one seed."""
+        self.columns.setdefault(f"{model}:{latent}", []).append(self.measure(generated))
 
     def table(self) -> pd.DataFrame:
         """Return one row a cell: its edges and the log10 density of each column.

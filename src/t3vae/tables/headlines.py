@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 import pandas as pd
 
-__all__ = ["HEADLINES", "PICTURE_SUMMARY", "SUMMARY", "Headline", "select", "summary"]
+__all__ = ["HEADLINES", "IMAGE_SUMMARY", "SUMMARY", "Headline", "select", "summary"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Headline:
         label: text of an axis or column.
         scale: ``linear``, ``log`` or ``symlog``.
         ideal: the value of a perfect model, or None.
-        reference: metric whose mean (same group, no latent law) is the ideal value.
-        reconstructed: only of reconstructions, not of draws and not without a law.
+        reference: metric whose mean (same group, no latent distribution) is the ideal value.
+        reconstructed: only of reconstructions, not of samples and not without a distribution.
     """
 
     name: str
@@ -129,8 +129,8 @@ HEADLINES: tuple[Headline, ...] = (
     Headline("latent_radius", "latent_radius", ("all",), "radius ratio", "log", 1.0),
 )
 
-#: The same for an experiment on pictures.
-PICTURE_SUMMARY: tuple[tuple[str, str, str], ...] = (
+#: The same for an experiment on images.
+IMAGE_SUMMARY: tuple[tuple[str, str, str], ...] = (
     ("reconstruction_error", "reconstruction_error", "reconstruction"),
     ("frechet_reconstruction", "frechet", "reconstruction"),
     ("frechet_prior", "frechet", "prior"),
@@ -141,7 +141,8 @@ PICTURE_SUMMARY: tuple[tuple[str, str, str], ...] = (
     ("class_f1_prior", "class_f1", "prior"),
 )
 
-#: At most eight numbers a model that `dvc metrics show` prints: (key, headline, latent law).
+#: At most eight numbers a model that `dvc metrics show` prints: (key, headline, latent
+#: distribution).
 SUMMARY: tuple[tuple[str, str, str], ...] = (
     ("ks_prior", "ks", "prior"),
     ("ks_fitted", "ks", "fitted"),
@@ -196,8 +197,8 @@ def summary(metrics: pd.DataFrame, model: str) -> dict[str, float]:
     """Return the headline numbers of one model, means over seeds; missing ones are left out."""
     by_name = {headline.name: headline for headline in HEADLINES}
     found: dict[str, float] = {}
-    pictures = (metrics["latent"] == "reconstruction").any()
-    for key, name, latent in PICTURE_SUMMARY if pictures else SUMMARY:
+    images = (metrics["latent"] == "reconstruction").any()
+    for key, name, latent in IMAGE_SUMMARY if images else SUMMARY:
         rows = select(metrics, by_name[name])
         rows = rows[(rows["model"] == model) & (rows["latent"] == latent)]
         values = rows["mean"].dropna()

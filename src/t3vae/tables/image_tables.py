@@ -1,7 +1,7 @@
-"""Tables of an experiment on pictures: what its grids show, then classes and attributes.
+"""Tables of an experiment on images: what its grids show, then classes and attributes.
 
-A picture is a row: its pixels are written as text, differences along each line of pixels
-compressed with zlib, so that a grid of small pictures stays small.
+An image is a row: its pixels are written as text, differences along each line of pixels
+compressed with zlib, so that a grid of small images stays small.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from t3vae.errors import DataError
 from t3vae.tables.by_class import EACH, each
 from t3vae.tables.csv_files import frame
 
-__all__ = ["PictureTables", "decode", "encode", "picks"]
+__all__ = ["ImageTables", "decode", "encode", "picks"]
 
 Pixels = NDArray[np.uint8]
 
 RECONSTRUCTION = "reconstruction"
-PICTURE_COLUMNS = (
+IMAGE_COLUMNS = (
     "model",
     "latent",
     "group",
@@ -37,34 +37,34 @@ PICTURE_COLUMNS = (
 )
 
 ACROSS = {"reconstructions.csv": 5, "samples.csv": 3}
-"""Pictures of each group in a grid."""
+"""Images of each group in a grid."""
 
 ATTRIBUTES = 3  # the rarest attributes that a grid shows
 
 
-def encode(picture: Pixels) -> str:
-    """Return a picture, uint8 [C, H, W], as text.
+def encode(image: Pixels) -> str:
+    """Return an image, uint8 [C, H, W], as text.
 
     Example:
         >>> x = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
         >>> bool((decode(encode(x), x.shape) == x).all())
         True
     """
-    steps = np.diff(picture, axis=-1, prepend=np.uint8(0)).astype(np.uint8)
+    steps = np.diff(image, axis=-1, prepend=np.uint8(0)).astype(np.uint8)
     return base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode("ascii")
 
 
 def decode(text: str, shape: Sequence[int]) -> Pixels:
-    """Return the picture that :func:`encode` wrote.
+    """Return the image that :func:`encode` wrote.
 
     Raises:
-        DataError: the text is no picture of this shape.
+        DataError: the text is no image of this shape.
     """
     try:
         steps = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)
         return np.cumsum(steps.reshape(tuple(shape)), axis=-1, dtype=np.uint8)
     except (ValueError, zlib.error) as error:
-        raise DataError(f"a picture in a table is damaged ({error}). Collect again.") from error
+        raise DataError(f"an image in a table is damaged ({error}). Collect again.") from error
 
 
 def picks(rows: NDArray[np.integer[Any]], kinds: NDArray[Any] | None, count: int) -> list[int]:
@@ -84,12 +84,12 @@ def picks(rows: NDArray[np.integer[Any]], kinds: NDArray[Any] | None, count: int
     return [row for _, _, row in sorted(order)[:count]]
 
 
-class PictureTables:
-    """Gathers the tables of pictures over the runs of one experiment.
+class ImageTables:
+    """Gathers the tables of images over the runs of one experiment.
 
     Args:
         manifest: manifest of the data set.
-        arrays: test pictures ``test``, and ``test_labels`` or ``test_attributes``.
+        arrays: test images ``test``, and ``test_labels`` or ``test_attributes``.
         wanted: names of the tables.
     """
 
@@ -104,16 +104,16 @@ class PictureTables:
         self,
         model: str,
         tensors: Mapping[str, NDArray[Any]],
-        laws: Sequence[str],
+        latents: Sequence[str],
         shown: Mapping[str, Mapping[str, Sequence[int]]],
     ) -> None:
-        """Take pictures of one run.
+        """Take images of one run.
 
         Args:
             model: its model.
             tensors: its samples.
-            laws: latent laws that it draws from, without repetitions.
-            shown: for each law the rows of draws in each group, from its metrics file.
+            distributions: latent distributions that it draws from, without repetitions.
+            shown: for each distribution the rows of samples in each group, from its metrics file.
         """
         if "reconstructions.csv" in self.wanted:
             chosen = self._chosen(len(tensors["reconstructions"]))
@@ -122,16 +122,16 @@ class PictureTables:
             own = tensors["reconstructions"]
             self._take("reconstructions.csv", model, RECONSTRUCTION, own, chosen)
         if "samples.csv" in self.wanted:
-            laws = [law for law in ("alternative", "prior") if law in laws][:1] + [
-                law for law in laws if law == "fitted"
+            latents = [latent for latent in ("alternative", "prior") if latent in latents][:1] + [
+                latent for latent in latents if latent == "fitted"
             ]
-            for law in laws:
-                draws = tensors[f"draws/{law}"]
-                groups = shown.get(law) or {"all": list(range(len(draws)))}
-                self._take("samples.csv", model, law, draws, groups)
+            for latent in latents:
+                generated = tensors[f"samples/{latent}"]
+                groups = shown.get(latent) or {"all": list(range(len(generated)))}
+                self._take("samples.csv", model, latent, generated, groups)
 
     def _chosen(self, count: int) -> dict[str, list[int]]:
-        """Return the test pictures of each group, the same for all models."""
+        """Return the test images of each group, the same for all models."""
         found: dict[str, list[int]] = {}
         across = ACROSS["reconstructions.csv"]
         if self.labels is not None and self.manifest.get("groups"):
@@ -151,13 +151,13 @@ class PictureTables:
         table: str,
         model: str,
         latent: str,
-        pictures: NDArray[Any],
+        images: NDArray[Any],
         groups: Mapping[str, Sequence[int]],
     ) -> None:
         across = ACROSS[table] if len(groups) > 1 else 3 * ACROSS[table]
         for group, rows in groups.items():
             for position, row in enumerate(list(rows)[:across]):
-                channels, height, width = pictures.shape[1:]
+                channels, height, width = images.shape[1:]
                 self.rows[table].append(
                     {
                         "model": model,
@@ -168,7 +168,7 @@ class PictureTables:
                         "channels": channels,
                         "height": height,
                         "width": width,
-                        "pixels": encode(np.asarray(pictures[row])),
+                        "pixels": encode(np.asarray(images[row])),
                     }
                 )
 
@@ -182,7 +182,7 @@ class PictureTables:
         Args:
             entries: entries of all runs, each with ``model`` and ``seed``.
         """
-        found = {name: frame(rows, PICTURE_COLUMNS) for name, rows in self.rows.items()}
+        found = {name: frame(rows, IMAGE_COLUMNS) for name, rows in self.rows.items()}
         for name in EACH.keys() & self.wanted:
             found[name] = each(name, entries, self.manifest, self.attributes)
         return {name: table for name, table in found.items() if name in self.wanted}

@@ -69,7 +69,7 @@ def history(histories: Mapping[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
 
 
 def losses(histories: Mapping[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
-    """Return the mean losses over seeds for each model and epoch: what ``dvc plots`` draws.
+    """Return the mean losses over seeds for each model and epoch: what ``dvc plots`` samples.
 
     Args:
         histories: as for :func:`history`.

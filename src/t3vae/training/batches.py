@@ -1,6 +1,6 @@
 """Rows of data as a model takes them, and the number format of its networks.
 
-Pictures stay bytes, in memory or on the device, until a step needs them: conversion to
+Images stay bytes, in memory or on the device, until a step needs them: conversion to
 [0, 1] and random flips are done there, for one batch at a time.
 """
 
@@ -24,7 +24,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def to_float(x: Tensor) -> Tensor:
-    """Return pictures of bytes as numbers in [0, 1]; other data in float32 as they are.
+    """Return images of bytes as numbers in [0, 1]; other data in float32 as they are.
 
     Example:
         >>> to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
@@ -34,7 +34,7 @@ def to_float(x: Tensor) -> Tensor:
 
 
 def random_flip(x: Tensor) -> Tensor:
-    """Flip each picture of ``x`` [B, C, H, W] left to right with probability one half.
+    """Flip each image of ``x`` [B, C, H, W] left to right with probability one half.
 
     Example:
         >>> x = torch.arange(2.0).view(1, 1, 1, 2)
@@ -65,7 +65,7 @@ class Rows:
 
     @property
     def bytes(self) -> bool:
-        """Whether the data are pictures of bytes."""
+        """Whether the data are images of bytes."""
         return self.x.dtype == torch.uint8
 
     def inputs(self, *, flip: bool = False) -> tuple[Tensor, ...]:

@@ -1,7 +1,7 @@
 """Weights and description of a trained model in one safetensors file.
 
 The header holds, as JSON, what the model is built from; the tensors are its weights and,
-where one was fitted, the latent law ``fitted``. Nothing is unpickled.
+where one was fitted, the latent distribution ``fitted``. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def describe(model: Model) -> dict[str, Any]:
     }
 
 
-def fitted_tensors(law: TMixture) -> dict[str, np.ndarray]:
-    """Return weights [K], loc [K, m], scale [K, m] and nu [K] of a fitted latent law."""
-    return {name: getattr(law, name).detach().cpu().double().numpy() for name in _FITTED}
+def fitted_tensors(distribution: TMixture) -> dict[str, np.ndarray]:
+    """Return weights [K], loc [K, m], scale [K, m] and nu [K] of a fitted latent distribution."""
+    return {name: getattr(distribution, name).detach().cpu().double().numpy() for name in _FITTED}
 
 
 def set_fitted(model: Model, tensors: Mapping[str, np.ndarray]) -> None:
-    """Give the model the latent law ``fitted`` from tensors named ``fitted/...``.
+    """Give the model the latent distribution ``fitted`` from tensors named ``fitted/...``.
 
     Raises:
         CheckpointError: a tensor is missing.
@@ -74,7 +74,7 @@ def set_fitted(model: Model, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def save(model: Model, path: Path | str, *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write weights, description and fitted latent law to one file.
+    """Write weights, description and fitted latent distribution to one file.
 
     Args:
         model: the model.
@@ -89,8 +89,8 @@ def save(model: Model, path: Path | str, *, metadata: Mapping[str, str] | None =
         for name, value in model.state_dict().items()
     }
     if model._fitted is not None:
-        law = fitted_tensors(model._fitted)
-        tensors |= {f"fitted/{name}": value for name, value in law.items()}
+        distribution = fitted_tensors(model._fitted)
+        tensors |= {f"fitted/{name}": value for name, value in distribution.items()}
     header = {"description": json.dumps(describe(model), sort_keys=True), **(metadata or {})}
     files.write_tensors(Path(path), tensors, header)
 

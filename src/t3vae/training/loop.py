@@ -114,10 +114,10 @@ def fit(
 
     Args:
         model: model to train; afterwards it has the weights of the best epoch.
-        x: training data, array or tensor [N, *data_shape]; pictures as bytes stay bytes.
+        x: training data, array or tensor [N, *data_shape]; images as bytes stay bytes.
         validation: validation data; by default a tenth of ``x``, drawn from ``seed``.
         labels, validation_labels: labels [N] of both, for conditional models.
-        flip: flip pictures left to right at random in training.
+        flip: flip images left to right at random in training.
         seed: root seed of order and noise.
         path: scratch folder; a training with the same settings, model and data goes on from
             what it finds there.
@@ -240,7 +240,7 @@ class _Run:
         epoch, clip_norm = self.position.epoch, self.settings.clip_norm
         seeding.set_torch_seed(self.seed, "train/order", epoch)
         order = torch.randperm(len(self.data), device=self.data.x.device)
-        # numbers are put in order once; pictures would double what they take
+        # numbers are put in order once; images would double what they take
         shuffled = None if self.data.bytes else self.data[order]
         model.train()
         for step in range(self.position.step, self.steps_per_epoch):

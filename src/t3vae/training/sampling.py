@@ -1,6 +1,6 @@
-"""What is drawn from a trained model: encodings, a fitted latent law, new data.
+"""What is drawn from a trained model: encodings, a fitted latent distribution, new data.
 
-Pictures go through the networks in blocks whose maps fit in memory, come from decoder means,
+Images go through the networks in blocks whose maps fit in memory, come from decoder means,
 and leave as bytes.
 """
 
@@ -21,24 +21,24 @@ from t3vae.runtime import seeding
 from t3vae.training.batches import to_float
 
 __all__ = [
-    "draw",
-    "draw_pictures",
     "encode",
     "fit_latent",
     "reconstruct",
+    "sample",
+    "sample_images",
     "set_from_encodings",
     "to_bytes",
 ]
 
 _BLOCK = 8192
-# Pixels in a block of pictures: the largest map of the widest network takes 128 numbers each.
+# Pixels in a block of images: the largest map of the widest network takes 128 numbers each.
 _PIXELS = 2**19
-# Encodings that the law of a class is fitted to, at least: rare classes are encoded again.
+# Encodings that the distribution of a class is fitted to, at least: rare classes are encoded again.
 _CLASS_ENCODINGS = 256
 
 
 def to_bytes(x: Tensor) -> Tensor:
-    """Return pictures in [0, 1] as bytes, rounded.
+    """Return images in [0, 1] as bytes, rounded.
 
     Example:
         >>> to_bytes(torch.tensor([0.0, 0.2, 1.5]))
@@ -83,9 +83,9 @@ def encode(model: Model, x: Any, *, seed: int, labels: Any = None) -> Tensor:
 def fit_latent(
     model: Model, x: Any, *, seed: int = 0, labels: Any = None, **options: Any
 ) -> TMixture:
-    """Fit a t mixture to the encodings of ``x`` and set it as the model's law ``fitted``.
+    """Fit a t mixture to the encodings of ``x`` and set it as the model's distribution ``fitted``.
 
-    A conditional model gets one t law for each class, with equal weights.
+    A conditional model gets one t distribution for each class, with equal weights.
 
     Args:
         model: trained model.
@@ -95,7 +95,7 @@ def fit_latent(
         options: see :func:`t3vae.maths.mixtures.fit_t_mixture`.
 
     Returns:
-        The law, a mixture of t laws with diagonal scales.
+        The distribution, a mixture of t distributions with diagonal scales.
     """
     encodings = encode(model, x, seed=seed, labels=labels)
     if model.conditional:
@@ -106,28 +106,28 @@ def fit_latent(
 def set_from_encodings(
     model: Model, encodings: Tensor, *, seed: int = 0, **options: Any
 ) -> TMixture:
-    """Fit the law ``fitted`` to encodings [N, m] that are at hand already."""
+    """Fit the distribution ``fitted`` to encodings [N, m] that are at hand already."""
     fit = fit_t_mixture(encodings.cpu().double().numpy(), seed=seed, **options)
     return _use(model, encodings, [fit.weights, fit.loc, fit.scale, fit.nu])
 
 
 def _use(model: Model, like: Tensor, parts: list[Any]) -> TMixture:
-    law = TMixture(*[torch.as_tensor(np.asarray(part)).to(like) for part in parts])
-    model.set_fitted(law)
-    return law
+    distribution = TMixture(*[torch.as_tensor(np.asarray(part)).to(like) for part in parts])
+    model.set_fitted(distribution)
+    return distribution
 
 
 @torch.no_grad()
 def _fit_classes(
     model: Any, x: Any, labels: np.ndarray, encodings: Tensor, *, seed: int, **options: Any
 ) -> TMixture:
-    """Fit one t law to the encodings of each class."""
+    """Fit one t distribution to the encodings of each class."""
     options |= {"max_components": 1}
     fits = []
     for label in range(model.classes):
         rows = np.flatnonzero(labels == label)
         if not len(rows):
-            raise DataError(f"class {label} has no row to fit its latent law to.")
+            raise DataError(f"class {label} has no row to fit its latent distribution to.")
         chosen = [encodings[torch.from_numpy(rows).to(encodings.device)]]
         with seeding.torch_stream(seed, "sample/encode_class", label):
             missing = _CLASS_ENCODINGS - len(rows)
@@ -151,24 +151,24 @@ def _stream(model: Model, latent: str) -> str:
     return f"sample/{'prior' if same else latent}"
 
 
-def draw(
+def sample(
     model: Model, n: int, latent: str, *, seed: int, mean: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Return latent points [n, m] of a law and the data drawn from them, [n, *data_shape].
+    """Return latent points [n, m] of a distribution and the data drawn from them, [n, *data_shape].
 
-    A model whose alternative law is its prior gives the same draws under both names.
+    A model whose alternative distribution is its prior gives the same samples under both names.
     """
     with seeding.torch_stream(seed, _stream(model, latent)):
         return model.sample_pairs(n, latent, mean=mean)
 
 
 @torch.no_grad()
-def draw_pictures(
+def sample_images(
     model: Model, n: int, latent: str, *, seed: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return latent points [n, m], decoder means as bytes, and labels of conditional models."""
     size = _rows_at_once(model)
-    latents, pictures, labels = [], [], []
+    latents, images, labels = [], [], []
     with seeding.torch_stream(seed, _stream(model, latent)):
         for start in range(0, n, size):
             count = min(size, n - start)
@@ -178,14 +178,14 @@ def draw_pictures(
             else:
                 z, x = model.sample_pairs(count, latent, mean=True)
             latents.append(z)
-            pictures.append(to_bytes(x).cpu())
-    return torch.cat(latents), torch.cat(pictures), torch.cat(labels) if labels else None
+            images.append(to_bytes(x).cpu())
+    return torch.cat(latents), torch.cat(images), torch.cat(labels) if labels else None
 
 
 @torch.no_grad()
 def reconstruct(model: Model, x: Any, *, seed: int, labels: Any = None) -> Tensor:
     """Return the reconstruction of each row, [N, *data_shape]; bytes where ``x`` is."""
-    pictures = str(x.dtype).endswith("uint8")
+    images = str(x.dtype).endswith("uint8")
     with seeding.torch_stream(seed, "sample/reconstruct"):
         found = (model.reconstruct(*block) for block in _blocks(model, x, labels))
-        return torch.cat([to_bytes(block).cpu() if pictures else block for block in found])
+        return torch.cat([to_bytes(block).cpu() if images else block for block in found])

@@ -14,11 +14,11 @@ from t3vae.workflow.plan import Job, Plan
 __all__ = ["expected_bytes", "start_message"]
 
 FLOAT32 = 4
-# Weights, tables, figures, logs and metadata of one run: small beside its draws.
+# Weights, tables, figures, logs and metadata of one run: small beside its samples.
 PER_JOB = 300_000
 COLUMNS = {"t_mixture_1d": 1, "t_mixture_2d": 2}
-# Pictures at most, those before the long-tail cut included, and bytes of one.
-PICTURES = {
+# Images at most, those before the long-tail cut included, and bytes of one.
+IMAGES = {
     "digits": (3_600, 64),
     "cifar10": (110_000, 3072),
     "cifar100": (110_000, 3072),
@@ -30,7 +30,7 @@ PICTURES = {
 def expected_bytes(plan: Plan) -> int:
     """Return the bytes that data and results of the suite take, about.
 
-    Prepared arrays and draws count; a data set whose width is not known counts as one column.
+    Prepared arrays and samples count; a data set whose width is not known counts as one column.
     """
     return sum(_bytes(plan, job) for job in plan.jobs())
 
@@ -39,18 +39,18 @@ def _bytes(plan: Plan, job: Job) -> int:
     config = job.config
     if job.verb == "prepare":
         rows = sum(config.get(split, 0) for split in ("train", "validation", "test"))
-        pictures, size = PICTURES.get(config["source"], (0, 0))
-        return PER_JOB + rows * COLUMNS.get(config["source"], 1) * FLOAT32 + pictures * size
+        images, size = IMAGES.get(config["source"], (0, 0))
+        return PER_JOB + rows * COLUMNS.get(config["source"], 1) * FLOAT32 + images * size
     if job.verb == "train":
         return PER_JOB + _weights(config["network"])
     if job.verb == "sample":
         sampling = config["sampling"]
         source = plan.prepare(config["dataset"]).config["source"]
         columns = COLUMNS.get(source, 1)
-        if source in PICTURES:
-            columns = PICTURES[source][1] // FLOAT32
+        if source in IMAGES:
+            columns = IMAGES[source][1] // FLOAT32
         latent = plan.train(**job.names).config["latent_dim"]
-        drawn = len(config["latents"]) * sampling["draws"] * (columns + latent)
+        drawn = len(config["latents"]) * sampling["samples"] * (columns + latent)
         encoded = sampling["aggregate"] * latent
         return PER_JOB + FLOAT32 * (drawn + encoded + sampling["reconstructions"] * columns)
     return PER_JOB

@@ -25,7 +25,7 @@ __all__ = [
     "extractor_config",
     "figure_config",
     "figures",
-    "of_pictures",
+    "of_images",
     "prepare_config",
     "report_config",
     "resources",
@@ -80,8 +80,8 @@ def runs(params: Parameters) -> list[Run]:
     ]
 
 
-def of_pictures(params: Parameters, dataset: str) -> bool:
-    """Say whether the rows of a data set are pictures."""
+def of_images(params: Parameters, dataset: str) -> bool:
+    """Say whether the rows of a data set are images."""
     _known(dataset, params.datasets, "a dataset")
     return params.datasets[dataset].source in IMAGE_SOURCES
 
@@ -89,7 +89,7 @@ def of_pictures(params: Parameters, dataset: str) -> bool:
 def extracted(params: Parameters, experiment: str) -> list[str]:
     """Extractors that the metrics of an experiment need: none where its data are numbers."""
     entry = _experiment(params, experiment)
-    if not entry.metrics or not entry.evaluation or not of_pictures(params, entry.dataset):
+    if not entry.metrics or not entry.evaluation or not of_images(params, entry.dataset):
         return []
     return extractors(entry.metrics, params.evaluation[entry.evaluation].model_dump(mode="json"))
 
@@ -116,7 +116,7 @@ def prepare_config(params: Parameters, dataset: str) -> dict[str, Any]:
 
 
 def extractor_config(params: Parameters, dataset: str) -> dict[str, Any]:
-    """What the classifier of a data set depends on, beside its pictures."""
+    """What the classifier of a data set depends on, beside its images."""
     _known(dataset, params.extractors, "a data set with an extractor")
     return {"dataset": dataset, "extractor": params.extractors[dataset].model_dump(mode="json")}
 
@@ -136,7 +136,7 @@ def train_config(params: Parameters, experiment: str, model: str, seed: int) -> 
 
 
 def sample_config(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
-    """What the draws from one run depend on, beside the run itself."""
+    """What the samples from one run depend on, beside the run itself."""
     entry = _run(params, experiment, model, seed)
     return {
         "dataset": entry.dataset,
@@ -147,14 +147,14 @@ def sample_config(params: Parameters, experiment: str, model: str, seed: int) ->
 
 
 def evaluate_config(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
-    """What the metrics of one run depend on, beside its draws.
+    """What the metrics of one run depend on, beside its samples.
 
     The options hold the blocks of the metrics that are asked for, and the shared ones.
     """
     entry = _run(params, experiment, model, seed)
     options = params.evaluation[entry.evaluation].model_dump(mode="json")
-    pictures = of_pictures(params, entry.dataset)
-    asked = [*(() if pictures else SHARED_OPTIONS), *entry.metrics]
+    images = of_images(params, entry.dataset)
+    asked = [*(() if images else SHARED_OPTIONS), *entry.metrics]
     config = {
         "dataset": entry.dataset,
         "latents": list(entry.latents),
@@ -162,7 +162,7 @@ def evaluate_config(params: Parameters, experiment: str, model: str, seed: int) 
         "evaluation": {name: options[name] for name in asked},
         "seed": int(seed),
     }
-    if pictures:
+    if images:
         inception = params.inception.model_dump(mode="json")
         config["extractors"] = {
             name: inception if name == "inception" else {} for name in extracted(params, experiment)
@@ -184,7 +184,7 @@ def collect_config(params: Parameters, experiment: str) -> dict[str, Any]:
         "control": entry.control,
         "figures": list(entry.figures),
         **({"controls": dict(entry.controls)} if entry.controls else {}),
-        **({"pictures": True} if models and of_pictures(params, entry.dataset) else {}),
+        **({"images": True} if models and of_images(params, entry.dataset) else {}),
     }
 
 

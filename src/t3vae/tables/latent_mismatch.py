@@ -1,7 +1,7 @@
-"""The aggregate posterior against each latent law, in latent space.
+"""The aggregate posterior against each latent distribution, in latent space.
 
 The distance is the two-sample Kolmogorov-Smirnov statistic, the largest over coordinates:
-zero says that decoding draws of the law is like decoding encoded data.
+zero says that decoding samples of the distribution is like decoding encoded data.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _distance(a: Array, b: Array) -> float:
 
 
 def mismatch_row(model: str, latent: str, values: list[float]) -> dict[str, Any]:
-    """Return the row of one model and law over seeds."""
+    """Return the row of one model and distribution over seeds."""
     return {
         "model": model,
         "latent": latent,
@@ -56,18 +56,18 @@ def mismatch_row(model: str, latent: str, values: list[float]) -> dict[str, Any]
 
 
 def densities(
-    model: str, seed: int, aggregate: Array, laws: Mapping[str, Array]
+    model: str, seed: int, aggregate: Array, latents: Mapping[str, Array]
 ) -> Iterator[dict[str, Any]]:
     """Yield histogram densities of the first latent coordinate of one seed.
 
     One seed and not the mean of several: the sign of a latent coordinate is arbitrary, so a
-    mean over seeds would mix a law with its mirror image.
+    mean over seeds would mix a distribution with its mirror image.
 
     Args:
         model: name of the model.
         seed: the seed shown.
         aggregate: one encoding of each training point [M, m].
-        laws: draws of each latent law [N, m].
+        distributions: samples of each latent distribution [N, m].
     """
     first = np.asarray(aggregate[:, 0], dtype=np.float64)
     low, middle, high = np.quantile(first, [1e-4, 0.5, 1 - 1e-4])
@@ -75,7 +75,7 @@ def densities(
     edges = np.array(
         [significant(e, 5) for e in np.linspace(middle - half, middle + half, BINS + 1)]
     )
-    for name, sample in {"aggregate": aggregate, **laws}.items():
+    for name, sample in {"aggregate": aggregate, **latents}.items():
         counts = np.diff(np.searchsorted(np.sort(sample[:, 0]), edges))
         density = counts / (len(sample) * np.diff(edges))
         for i in range(BINS):

@@ -1,4 +1,4 @@
-"""What the latent space does: coordinates in use, and radii against those of a law."""
+"""What the latent space does: coordinates in use, and radii against those of a distribution."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = [
 ]
 
 ACTIVE_SHARE = 0.01
-"""Smallest share of a law's variance at which a coordinate counts as used."""
+"""Smallest share of a distribution's variance at which a coordinate counts as used."""
 
 
 def active_units(means: ArrayLike, variance: ArrayLike, share: float = ACTIVE_SHARE) -> int:
     r"""Return the number of latent coordinates whose posterior mean follows the data.
 
     Coordinate i is active where :math:`\mathrm{Var}_x\,E[z_i\mid x] > s\,v_i`, with the
-    variance v of the law that the regularizer pulls encodings to, so that models with other
-    latent scales are judged alike. Source: Burda et al. 2016 (with s = 0.01 and v = 1).
+    variance v of the distribution that the regularizer pulls encodings to, so that models with
+    other latent scales are judged alike. Source: Burda et al. 2016 (with s = 0.01 and v = 1).
 
     Args:
         means: posterior means of data points, [N, m].
-        variance: variance of the law in each coordinate, [m].
+        variance: variance of the distribution in each coordinate, [m].
         share: s.
 
     Raises:
@@ -49,46 +49,51 @@ def active_units(means: ArrayLike, variance: ArrayLike, share: float = ACTIVE_SH
     return int((array.var(0) > share * scale).sum())
 
 
-def radius_ratio(encodings: ArrayLike, draws: ArrayLike) -> float:
-    """Return the median norm of encodings over the median norm of draws of a law.
+def radius_ratio(encodings: ArrayLike, sample: ArrayLike) -> float:
+    """Return the median norm of encodings over the median norm of samples of a distribution.
 
     Args:
         encodings: one encoding of each data point, [N, m].
-        draws: points of the law, [M, m].
+        samples: points of the distribution, [M, m].
 
     Example:
         >>> radius_ratio([[3.0, 4.0]], [[0.0, 10.0]])
         0.5
     """
-    return float(np.median(_norms(encodings)) / np.median(_norms(draws)))
+    return float(np.median(_norms(encodings)) / np.median(_norms(sample)))
 
 
 def _norms(points: ArrayLike) -> NDArray[np.float64]:
     return np.sqrt(np.square(np.asarray(points, dtype=np.float64)).sum(1))
 
 
-def unit_entries(means: ArrayLike, law: ArrayLike) -> list[dict[str, Any]]:
-    """Entry ``active_units``; ``law`` holds draws [M, m] of the law encodings are pulled to."""
+def unit_entries(means: ArrayLike, distribution: ArrayLike) -> list[dict[str, Any]]:
+    """Entry ``active_units``; ``distribution`` [M, m] is sampled from the encodings' target."""
     array = np.asarray(means, dtype=np.float64)
-    low, high = np.quantile(np.asarray(law, dtype=np.float64), [0.158655, 0.841345], axis=0)
+    low, high = np.quantile(
+        np.asarray(distribution, dtype=np.float64), [0.158655, 0.841345], axis=0
+    )
     value = active_units(array, np.square(0.5 * (high - low)))
     protocol = (
-        f"variance of posterior means of {len(array)} test pictures above {ACTIVE_SHARE:g} of "
-        f"the squared scale of the law (half its central 68 %), of {array.shape[1]} coordinates"
+        f"variance of posterior means of {len(array)} test images above {ACTIVE_SHARE:g} of "
+        f"the squared scale of the distribution (half its central 68 %), "
+        f"of {array.shape[1]} coordinates"
     )
     return [entry("active_units", "all", float(value), len(array), protocol)]
 
 
 def radius_entries(
-    encodings: ArrayLike, draws: ArrayLike, groups: Mapping[str, NDArray[np.intp]]
+    encodings: ArrayLike, sample: ArrayLike, groups: Mapping[str, NDArray[np.intp]]
 ) -> list[dict[str, Any]]:
-    """Entries ``latent_radius``: median norm of encodings of a group over that of the law."""
-    norms, whole = _norms(encodings), float(np.median(_norms(draws)))
-    protocol = "median norm of training encodings over the median norm of draws of the law"
+    """Entries ``latent_radius``: median norm of a group's encodings over that of the target."""
+    norms, whole = _norms(encodings), float(np.median(_norms(sample)))
+    protocol = (
+        "median norm of training encodings over the median norm of samples of the distribution"
+    )
     found = []
     for group, rows in groups.items():
         if not len(rows):
-            reason = f"no training picture in {group}"
+            reason = f"no training image in {group}"
             found.append(entry("latent_radius", group, None, 0, protocol, reason=reason))
             continue
         ratio = float(np.median(norms[rows])) / whole if whole > 0 else float("nan")
@@ -104,9 +109,9 @@ def entropy_entries(weights: NDArray[np.float64] | None) -> list[dict[str, Any]]
     variance :math:`k^2` and an entropy term weighed with w.
 
     Args:
-        weights: factors of test pictures, [N]; None for a regularizer that has several.
+        weights: factors of test images, [N]; None for a regularizer that has several.
     """
-    protocol = "mean over test pictures of exp(sum of log-variance excesses / M)"
+    protocol = "mean over test images of exp(sum of log-variance excesses / M)"
     if weights is None:
         reason = "a regularizer of two levels has a factor for each"
         return [entry("entropy_weight", "all", None, 0, protocol, reason=reason)]
