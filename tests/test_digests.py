@@ -22,8 +22,9 @@ PACKAGE = {
     "__init__.py": "from t3vae.never import anything",
     "cli.py": "import t3vae.stages.train",
     "errors.py": "class E(Exception): ...",
-    "seeding.py": "def seed(): return 1",
+    "runtime/seeding.py": "def seed(): return 1",
     "objective.py": "GAMMA = 1.0",
+    "runtime/__init__.py": "",
     "stages/__init__.py": "",
     "stages/train.py": """
         '''Train.'''
@@ -63,7 +64,7 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / "t3vae"
     for name, text in PACKAGE.items():
         write(folder / name, text)
-    monkeypatch.setattr(closure, "__file__", str(folder / "closure.py"))
+    monkeypatch.setattr(closure, "__file__", str(folder / "provenance/closure.py"))
     forget()
     yield folder
     forget()
@@ -99,7 +100,7 @@ def test_closure_follows_imports_and_names(package):
             name.removeprefix("t3vae.") for name in closure.modules(closure.start(verb, config))
         ]
 
-    common = ["models", "networks", "networks.mlp", "seeding", "stages", "stages.train"]
+    common = ["models", "networks", "networks.mlp", "runtime", "runtime.seeding", "stages", "stages.train"]
     assert modules("train", VAE) == sorted([*common, "models.base", "models.vae"])
     assert modules("train", T3VAE) == sorted([*common, "models.t3vae", "objective"])
     assert modules("figure", {"name": "a"}) == ["figures", "figures.a", "stages", "stages.figure"]
@@ -135,7 +136,7 @@ def test_edits_that_do_not_concern_a_job(package, file, old, new):
     [
         ("stages/train.py", "seeding.seed()", "seeding.seed() + 1"),
         ("stages/train.py", "'''Run.'''", "x = '''Run.'''"),
-        ("seeding.py", "1", "2"),
+        ("runtime/seeding.py", "1", "2"),
         ("models/base.py", "...", "x = 1"),
         ("networks/mlp.py", "64", "32"),
         ("models/__init__.py", "return FAMILIES", "return 1, FAMILIES"),

@@ -348,7 +348,7 @@ def test_code_of_an_extractor_is_in_its_digest(tmp_path):
 
     folder = copy_code(tmp_path / "copy")
     script = (
-        "from t3vae import digests\n"
+        "from t3vae.provenance import digests\n"
         "from t3vae.workflow import jobs\nfrom t3vae.settings import parameters\n"
         "p = parameters.load('params.yaml')\n"
         "c = jobs.extractor_config(p, 'digits_lt')\n"

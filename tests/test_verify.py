@@ -37,7 +37,7 @@ def test_own_vectors_pass(capsys):
 
 
 def test_a_changed_number_in_own_vectors_fails(tmp_path):
-    content = json.loads(files("t3vae").joinpath("vectors.json").read_text())
+    content = json.loads(files("t3vae.stages").joinpath("vectors.json").read_text())
     content["cases"][0]["expect"]["tau_sq"] *= 1 + 1e-7
     lines = []
     assert verify(write(tmp_path / "v.json", content), lines.append) == 1
