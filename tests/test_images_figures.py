@@ -16,7 +16,6 @@ from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
 
 from t3vae.errors import DataError
-from t3vae.figures import REGISTRY, caption
 from t3vae.figures.class_curves import CONTROLS
 from t3vae.figures.style import PAGE_HEIGHT_MM, Style
 from t3vae.figures.titles import model_label
@@ -25,6 +24,7 @@ from t3vae.provenance.figure_metadata import read_provenance
 from t3vae.report.page import build
 from t3vae.runtime import files, layout
 from t3vae.settings import parameters
+from t3vae.settings.figures import FIGURES
 from t3vae.stages import collect, figure
 from t3vae.tables import reads
 from t3vae.tables.by_class import columns, each
@@ -216,7 +216,7 @@ def draw(root: Path, experiment: str, name: str, models: list[str] | None = None
         new = [m for m in style.models if m not in set(rows["model"])]
         copies = [rows[rows["model"] == fake.MODELS[1]].assign(model=m) for m in new]
         tables[key] = pd.concat([rows, *copies], ignore_index=True)
-    module, _, function = REGISTRY[name].partition(":")
+    module, _, function = FIGURES[name].code.partition(":")
     with style.applied():
         drawn: Figure = getattr(import_module(module), function)(tables, style)
         drawn.canvas.draw()
@@ -386,7 +386,7 @@ def test_headlines_of_images(root):
 def test_figures_are_drawn_with_provenance_and_caption(root, experiment, name):
     path = layout.under(root, layout.figure(experiment, name, "png"))
     assert path.stat().st_size > 2000 and read_provenance(path)["inputs"]
-    assert len(caption(name)) > 40
+    assert len(FIGURES[name].caption) > 40
 
 
 @pytest.mark.parametrize("name", ["samples", "per_class", "class_curves", "metrics", "paired"])
@@ -401,7 +401,7 @@ def test_grids_show_each_image_once(root):
     style = Style(models=tuple(fake.MODELS))
     for name in ("samples", "reconstructions"):
         rows = table(root, "classes", f"{name}.csv")
-        module, _, function = REGISTRY[name].partition(":")
+        module, _, function = FIGURES[name].code.partition(":")
         with style.applied():
             drawn: Figure = getattr(import_module(module), function)({f"{name}.csv": rows}, style)
         shown = [axes for axes in drawn.axes if axes.images]

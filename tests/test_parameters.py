@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 import re
 import subprocess
@@ -19,14 +18,10 @@ from hypothesis import strategies as st
 from t3vae.errors import ConfigError
 from t3vae.settings import parameters, reference_page
 from t3vae.settings.config import (
-    DATA_FIGURES,
     LATENTS,
-    THEORY_FIGURES,
     Experiment,
-    LatentFit,
     Parameters,
 )
-from t3vae.settings.metric_options import METRICS
 from t3vae.settings.problems import dotted
 from t3vae.settings.yaml_reader import read
 
@@ -114,7 +109,7 @@ def test_the_papers_settings():
 
 def test_every_suite_loads_and_every_model_is_used_and_coloured():
     params = parameters.load(FILE)
-    assert set(params.suites) == {"demo", "paper", "smoke", "images"}
+    assert set(params.suites) == {"demo", "paper", "smoke", "folder"}
     for suite in params.suites:
         assert parameters.load(FILE, {"suite": suite}).suite == suite
     used = {model for entry in params.experiments.values() for model in entry.models or ()}
@@ -733,23 +728,7 @@ def test_the_json_schema_is_plain_json_with_the_limits():
     assert set(schema["properties"]) == set(yaml.safe_load(TEXT)) == set(Parameters.model_fields)
 
 
-def test_the_vocabularies_agree_with_the_code_that_uses_them():
-    from t3vae import datasets, figures, metrics, models, networks
-    from t3vae.maths import mixtures
-    from t3vae.metrics.reference import DEFAULTS
-    from t3vae.settings.families import FAMILIES
-    from t3vae.settings.network_kinds import NETWORKS
-    from t3vae.settings.sources import SOURCES
-
-    assert set(metrics.REGISTRY) == set(METRICS)
-    assert set(models.FAMILIES) == set(FAMILIES)
-    assert set(datasets.REGISTRY) == set(SOURCES)
-    assert set(figures.REGISTRY) == {*DATA_FIGURES, *THEORY_FIGURES}
-    assert {*networks.KINDS, "import_network"} == set(NETWORKS)
-    for name, options in DEFAULTS.items():
-        assert METRICS[name]().model_dump() == options
-    fit = inspect.signature(mixtures.fit_t_mixture).parameters
-    assert {n: fit[n].default for n in LatentFit.model_fields} == LatentFit().model_dump()
+def test_latent_distributions_are_those_that_a_model_has():
     (distributions,) = get_args(get_args(Experiment.model_fields["latents"].annotation)[0])
     assert get_args(distributions) == LATENTS
 
