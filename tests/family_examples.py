@@ -19,7 +19,7 @@ _MORE: dict[str, list[dict[str, Any]]] = {
     ],
     "t3vae": [{"nu": 5.0}, {"nu": 30.0, "beta": 0.5}],
     "gaussian_twin": [{"nu": 5.0}, {"nu": 3.0, "entropy_weight": 0.9}],
-    "tilted_vae": [{"tilt": 3.0}],
+    "tilted_vae": [{"tilt": 1.0}],
     "factor_vae": [
         {"tc_weight": 6.4, "discriminator_width": 8, "discriminator_learning_rate": 0.01}
     ],

@@ -424,7 +424,8 @@ def test_report_shows_images_and_both_controls(root):
         }
         for name, faces in (("classes", False), ("faces", True))
     }
-    page = build(root, {"suite": "demo", "experiments": experiments})
+    captions = {name: entry.caption for name, entry in FIGURES.items()}
+    page = build(root, {"suite": "demo", "experiments": experiments, "captions": captions})
     assert page.count("data:image/png;base64,") == len(CASES)
     assert "β-VAE matched, scaled" in page and "Fréchet (classifier)" in page
     assert "the model is not conditional" in page
