@@ -67,7 +67,7 @@ def _panels(table: pd.DataFrame, style: Style) -> tuple[Figure, list[Axes]]:
             continue
         middle = _middle(truth)
         axes.fill_between(middle, 1e-300, truth["mean"], color=GREY, linewidth=0)
-        axes.plot(middle, truth["mean"], color=OKABE_ITO["black"], linewidth=0.4)
+        axes.plot(middle, truth["mean"], color="black", linewidth=0.4)
         part = table[table["model"] == models[i]]
         for latent in latents:
             _distribution(axes, part[part["latent"] == latent], latent)

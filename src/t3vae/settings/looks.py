@@ -1,10 +1,10 @@
 """How the models of an experiment look in figures: colour, marker and line of each.
 
-Hue and marker say the family; lightness and line say the member of it, from dark to light in
-the order of ``nu``, then of the other parameters. Members of one family with the same line are
-five places apart, so any two models differ in marker, in line or by far in lightness.
-What a family looks like depends on its own members alone; only the hues of custom families
-depend on each other's order.
+Hue and marker say the family and stand in its catalogue entry; lightness and line say the member
+of it, from dark to light in the order of ``nu``, then of the other parameters. Members of one
+family with the same line are five places apart: among 25 of them any two still differ in line or
+clearly in lightness. What a family looks like depends on its own members alone; only the hues of
+custom families depend on each other's order.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from t3vae.settings.families import FAMILIES
 
 __all__ = ["Line", "Marker", "looks"]
 
-Marker = Literal["o", "s", "D", "P", "X", "^", "v", "<", ">", "d", "*", "p", "h", "8"]
+Marker = Literal["o", "s", "D", "P", "X", "^", "v", "<", ">", "d", "*", "p", "h", "8", "H"]
 """Markers, as matplotlib names them."""
 
 Line = Literal["solid", "dashed", "dotted", "dashdot", "dashdotdot"]
 """Lines, in the order of a family's members."""
 
-CUSTOM: tuple[tuple[float, Marker], ...] = ((175.0, "h"), (110.0, "8"), (303.0, "o"), (225.0, "s"))
-"""The same for custom families, in the order of the experiment."""
+CUSTOM = ((112.0, "h"), (48.0, "8"), (230.0, "H"), (174.0, "p"))
+"""Hue and marker of custom families, in the order of the experiment."""
 
 DARKEST, LIGHTEST, CHROMA = 0.32, 0.78, 0.19
 WARMER = 0.07
@@ -40,13 +40,14 @@ def looks(models: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
 
     Example:
         >>> looks({"a": {"family": "t3vae", "nu": 9.0}, "b": {"family": "vae"}})["a"]
-        {'colour': '#0075c8', 'marker': 'D', 'line': 'solid'}
+        {'colour': '#097bca', 'marker': 'D', 'line': 'solid'}
     """
     families: dict[str, list[str]] = {}
     for name, model in models.items():
         families.setdefault(model["family"], []).append(name)
     custom = [family for family in families if family not in FAMILIES]
-    given = {family: CUSTOM[i % len(CUSTOM)] for i, family in enumerate(custom)} | FAMILIES
+    given = {family: CUSTOM[i % len(CUSTOM)] for i, family in enumerate(custom)}
+    given |= {family: (entry.hue, entry.marker) for family, entry in FAMILIES.items()}
     lines = get_args(Line)
     found = {}
     for family, members in families.items():
