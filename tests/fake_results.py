@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import model_looks
 import numpy as np
 
 from t3vae import datasets
@@ -102,7 +103,8 @@ def collect_config(dataset: dict[str, Any], models: list[str] | None = None) -> 
 
 def figure_config(name: str, models: list[str], **style: Any) -> dict[str, Any]:
     """Return the resolved configuration of one figure."""
-    return {"name": name, "models": models, "palette": {}, "style": style}
+    looks = model_looks.of(models)
+    return {"name": name, "models": models, "looks": looks, "style": style}
 
 
 def write(

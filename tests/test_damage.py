@@ -325,7 +325,7 @@ def test_configurations_of_another_version(data, verb, new) -> None:
         inner = inner[part]
     if new == "gone":
         assume(isinstance(inner, dict))
-        free = ("models", "experiments", "families", "labels", "captions", "palette", "extractors")
+        free = ("models", "experiments", "families", "labels", "captions", "extractors")
         optional = ("images", "controls", "extractors")
         assume(key not in optional and not (parents and parents[-1] in free))
         del inner[key]

@@ -191,7 +191,7 @@ CHANGES = {
         {"prepare constants"},
     ),
     "a colour": (
-        [("figures.palette.de_vae_nu9", "#000001")],
+        [("figures.colours", {"de_vae_nu9": "#000001"})],
         _figures("univariate"),
     ),
     "the size of text": (
@@ -219,7 +219,6 @@ CHANGES = {
             ("experiments.univariate.seeds", [0.0, 1, 2]),
             ("datasets.univariate.train", 200000.0),
             ("figures.style.dpi", 200.0),
-            ("figures.palette.vae", "#d55e00"),
             ("evaluation.univariate.threshold", 6),
             ("training.univariate.weight_decay", 1.0e-04),
         ],
@@ -255,27 +254,16 @@ def test_an_experiment_without_models():
     params = parameters.load(FILE)
     config = jobs.config("collect", params, "constants")
     assert (config["models"], config["seeds"], config["control"]) == ([], [], None)
-    assert jobs.config("figure", params, "constants", "tau_alpha")["palette"] == {}
+    assert jobs.config("figure", params, "constants", "tau_alpha")["looks"] == {}
     assert not [run for run in jobs.runs(params) if run.experiment == "constants"]
 
 
-def test_a_model_without_a_colour_gets_a_lasting_one(tmp_path):
-    values = copy.deepcopy(PLAIN)
-    del values["figures"]["palette"]["vae"]
-    first = jobs.colour(_load(tmp_path, values), "vae")
-    assert first in jobs.FALLBACK_COLOURS
-    values["models"] = {"aaa": {"family": "vae"}, **values["models"]}
-    params = _load(tmp_path, values)
-    assert jobs.colour(params, "vae") == first
-    assert jobs.config("figure", params, "univariate", "density")["palette"]["vae"] == first
-
-
-def test_colours_within_a_figure_differ():
+def test_looks_within_a_figure_differ():
     for suite in PLAIN["suites"]:
         params = parameters.load(FILE, {"suite": suite})
         for experiment, figure in jobs.figures(params):
-            palette = jobs.config("figure", params, experiment, figure)["palette"]
-            assert len(set(palette.values())) == len(palette)
+            looks = jobs.config("figure", params, experiment, figure)["looks"]
+            assert len({look["colour"] for look in looks.values()}) == len(looks)
 
 
 @pytest.mark.parametrize(

@@ -107,13 +107,13 @@ def test_the_papers_settings():
         assert list(data.seeds.model_dump().values()) == [1, 2, 3]
 
 
-def test_every_suite_loads_and_every_model_is_used_and_coloured():
+def test_every_suite_loads_and_every_model_is_used():
     params = parameters.load(FILE)
     assert set(params.suites) == {"demo", "paper", "smoke", "folder"}
     for suite in params.suites:
         assert parameters.load(FILE, {"suite": suite}).suite == suite
     used = {model for entry in params.experiments.values() for model in entry.models or ()}
-    assert used == set(params.models) == set(params.figures.palette)
+    assert used == set(params.models)
 
 
 def test_every_value_has_one_comment():
@@ -390,14 +390,14 @@ MISTAKES = {
         ["suite: written twice; the first is on line 4. Delete one of the two."],
     ),
     "colour": (
-        "'#D55E00'",
-        "'red'",
-        ["figures.palette.vae = red: must be a colour written '#rrggbb'. Try '#0072B2'."],
+        "  style:",
+        "  colours: {vae: red}\n  style:",
+        ["figures.colours.vae = red: must be a colour written '#rrggbb'. Try '#0072B2'."],
     ),
     "colour of no model": (
-        "    t3vae_nu70:      '",
-        "    t3vae_nu71:      '",
-        ["figures.palette.t3vae_nu71: not a model. Did you mean t3vae_nu70?"],
+        "  style:",
+        "  colours: {t3vae_nu71: '#0072b2'}\n  style:",
+        ["figures.colours.t3vae_nu71: not a model. Did you mean t3vae_nu70?"],
     ),
     "small text": (
         "font_size: 7.5",
@@ -711,8 +711,6 @@ def test_the_reference_page_and_the_listing_hold_every_key_of_the_file():
         names = [part for part in path if isinstance(part, str)]
         if names[0] in sections | {"experiments"}:
             names[1] = "<name>"
-        if names[:2] == ["figures", "palette"]:
-            names = names[:2]
         if names[2:3] == ["controls"]:
             names = names[:3]
         key = ".".join(names)

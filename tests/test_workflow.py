@@ -141,7 +141,7 @@ def test_parameters_of_a_data_set(copy):
 
 
 def test_colour(copy):
-    change(copy, {"figures.palette.vae": "#112233"})
+    change(copy, {"figures.colours": {"vae": "#112233"}})
     assert jobs(copy) == FIGURES | {"report"}
 
 

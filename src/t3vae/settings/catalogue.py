@@ -51,7 +51,8 @@ class ModelFamily:
         code: its class.
         options: declaration of its parameters.
         label: name in figures and tables, or a function of its parameters that returns it.
-        hue: hue of its colour in degrees.
+        hue: hue of its colours in degrees, see :mod:`t3vae.settings.looks`.
+        marker: marker of its curves.
         conditional: whether it needs a class for each row.
     """
 
@@ -59,6 +60,7 @@ class ModelFamily:
     options: type[BaseModel]
     label: str | Callable[[Mapping[str, Any]], str]
     hue: float
+    marker: str
     conditional: bool = False
 
 

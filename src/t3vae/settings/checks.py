@@ -41,11 +41,10 @@ def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
     if inception.get("weights") is not None and inception.get("sha256") is None:
         message = "is missing: the file of weights is a declared input. Write its SHA-256."
         yield Problem(("inception", "sha256"), None, message)
-    palette = _section(_section(values, "figures"), "palette")
-    for model in palette:
+    for model in _section(_section(values, "figures"), "colours"):
         if model not in _section(values, "models"):
             yield Problem(
-                ("figures", "palette", model),
+                ("figures", "colours", model),
                 None,
                 f"not a model. {nearest(model, _section(values, 'models'))}",
             )

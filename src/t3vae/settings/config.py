@@ -181,8 +181,9 @@ class Figures(Block):
     """Look of the figures; nothing here reruns a training or an evaluation."""
 
     style: FigureStyle = field("Measures.")
-    palette: dict[str, Colour] = field(
-        "Colour of each model, as '#rrggbb'; a model without one gets a fixed fallback.",
+    colours: dict[str, Colour] = field(
+        "Colours, as '#rrggbb', of models that shall not have that of their family.",
+        {},
         example="'#0072B2'",
     )
 

@@ -248,28 +248,37 @@ def _twin(given: Mapping[str, Any]) -> str:
 
 _CODE = "t3vae.models"
 FAMILIES: dict[str, ModelFamily] = {
-    "vae": ModelFamily(f"{_CODE}.vae:VAE", Vae, _gaussian("VAE"), 40),
+    "vae": ModelFamily(f"{_CODE}.vae:VAE", Vae, _gaussian("VAE"), 5, "o"),
     "student_t_vae": ModelFamily(
-        f"{_CODE}.student_t_vae:StudentTVAE", StudentTVae, "Student-t VAE", 200
+        f"{_CODE}.student_t_vae:StudentTVAE", StudentTVae, "Student-t VAE", 324, "s"
     ),
-    "de_vae": ModelFamily(f"{_CODE}.de_vae:DEVAE", DEVae, _of_nu("DE-VAE"), 150),
-    "vae_st": ModelFamily(f"{_CODE}.vae_st:VAEst", VaeSt, _of_nu("VAE-st"), 320),
-    "t3vae": ModelFamily(f"{_CODE}.t3vae:T3VAE", T3Vae, _of_nu("t³VAE"), 250),
-    "gaussian_twin": ModelFamily(f"{_CODE}.gaussian_twin:GaussianTwin", GaussianTwin, _twin, 20),
+    "de_vae": ModelFamily(f"{_CODE}.de_vae:DEVAE", DEVae, _of_nu("DE-VAE"), 86, "P"),
+    "vae_st": ModelFamily(f"{_CODE}.vae_st:VAEst", VaeSt, _of_nu("VAE-st"), 150, "X"),
+    "t3vae": ModelFamily(f"{_CODE}.t3vae:T3VAE", T3Vae, _of_nu("t³VAE"), 248, "D"),
+    "gaussian_twin": ModelFamily(
+        f"{_CODE}.gaussian_twin:GaussianTwin", GaussianTwin, _twin, 22, "d"
+    ),
     "tilted_vae": ModelFamily(
-        f"{_CODE}.tilted_vae:TiltedVAE", TiltedVae, lambda g: f"tilted VAE, τ = {g['tilt']:g}", 100
+        f"{_CODE}.tilted_vae:TiltedVAE",
+        TiltedVae,
+        lambda g: f"tilted VAE, τ = {g['tilt']:g}",
+        132,
+        "*",
     ),
     "factor_vae": ModelFamily(
         f"{_CODE}.factor_vae:FactorVAE",
         FactorVae,
         lambda g: f"FactorVAE, weight {g['tc_weight']:g}",
-        0,
+        300,
+        "p",
     ),
-    "hvae": ModelFamily(f"{_CODE}.hvae:HVAE", Hvae, _gaussian("HVAE"), 70),
-    "t3hvae": ModelFamily(f"{_CODE}.t3hvae:T3HVAE", T3Hvae, _t3hvae, 280),
-    "c_vae": ModelFamily(f"{_CODE}.c_vae:CVAE", CVae, _gaussian("C-VAE"), 55, conditional=True),
+    "hvae": ModelFamily(f"{_CODE}.hvae:HVAE", Hvae, _gaussian("HVAE"), 338, "v"),
+    "t3hvae": ModelFamily(f"{_CODE}.t3hvae:T3HVAE", T3Hvae, _t3hvae, 197, "^"),
+    "c_vae": ModelFamily(
+        f"{_CODE}.c_vae:CVAE", CVae, _gaussian("C-VAE"), 70, "<", conditional=True
+    ),
     "c_t3vae": ModelFamily(
-        f"{_CODE}.c_t3vae:CT3VAE", CT3Vae, _of_nu("C-t³VAE"), 225, conditional=True
+        f"{_CODE}.c_t3vae:CT3VAE", CT3Vae, _of_nu("C-t³VAE"), 277, ">", conditional=True
     ),
 }
 """Model families of this package, by name."""

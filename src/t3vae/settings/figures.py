@@ -35,19 +35,21 @@ FIGURES: dict[str, Figure] = {
         "numbers",
         ("survival.csv",),
         "Probability of exceeding a value, on log-log axes, where a power law is a straight "
-        "line. One row a latent distribution, all models in each panel. The dotted line is "
-        "the true distribution; the grey band is where 95 % of samples of the same size from "
-        "the true distribution would lie, point by point. Lines are means over seeds and end "
-        "where fewer than five samples remain.",
+        "line. One row a latent distribution, all models in each panel: hue and marker say the "
+        "family, lightness and line its member, from dark to light with its parameter. The "
+        "black dotted line is the true distribution; the grey band is where 95 % of samples of "
+        "the same size from the true distribution would lie, point by point. Lines are means "
+        "over seeds and end where fewer than five samples remain.",
     ),
     "tail_qq": Figure(
         f"{_CODE}.tails:tail_qq",
         "numbers",
         ("quantiles.csv",),
-        "Quantiles of generated data against true quantiles in the tails, from the tenth to "
-        "the hundred-thousandth of the mass, on log-log axes. The dotted diagonal is a "
-        "perfect model; the grey band is the 95 % sampling band of the order statistics of a "
-        "true sample of the same size. Lines are means over seeds.",
+        "Quantiles of generated data against true quantiles in the tails, from the tenth to the "
+        "hundred-thousandth of the mass, on log-log axes. Hue and marker say the family, "
+        "lightness and line its member. The black dotted diagonal is a perfect model; the grey "
+        "band is the 95 % sampling band of the order statistics of a true sample of the same "
+        "size. Lines are means over seeds.",
     ),
     "heatmaps": Figure(
         f"{_CODE}.heatmaps:heatmaps",
@@ -75,14 +77,14 @@ FIGURES: dict[str, Figure] = {
         f"{_CODE}.history:history",
         "any",
         ("history.csv",),
-        "Training curves: reconstruction, regularizer and total loss, in the doubled "
-        "convention of the package (two units a nat), on validation data (solid; bands: "
-        "smallest to largest seed) and on training data (dotted), up to the last epoch that "
-        "every seed reached. Axes hold what curves settle to and most of their descent; a "
-        "triangle at an edge marks where a mean leaves the axes later on, with its furthest "
-        "value where there is room. Objectives differ between models and their constants "
-        "depend on the degrees of freedom: compare the shape of a curve, never the heights of "
-        "two. Many models have a panel each, with an axis of its own.",
+        "Training curves: reconstruction, regularizer and total loss, in the doubled convention "
+        "of the package (two units a nat), on validation data (thick; bands: smallest to "
+        "largest seed) and on training data (thin), up to the last epoch that every seed "
+        "reached. Axes hold what curves settle to and most of their descent; a triangle at an "
+        "edge marks where a mean leaves the axes later on, with its furthest value where there "
+        "is room. Objectives differ between models and their constants depend on the degrees of "
+        "freedom: compare the shape of a curve, never the heights of two. Many models have a "
+        "panel each, with an axis of its own.",
     ),
     "aggregate": Figure(
         f"{_CODE}.aggregate:aggregate",
@@ -146,20 +148,21 @@ FIGURES: dict[str, Figure] = {
         "images",
         ("per_class.csv", "paired.csv"),
         "Metrics of single classes against the number of training images of the class, from "
-        "many to few: a column a model in colour (bars: 95 % intervals over seeds, Student's "
-        "t) beside its controls in grey (bands: the same intervals). Shown are the models "
-        "with the most controls, at most six, the first ones where some have equally many; "
-        "all models are in the heat map and in per_class.csv. The panels of a row share their "
-        "scale, logarithmic where means span more than a factor of four; intervals may go "
-        "beyond the panel. Classes with equally many training images make one point; of more "
-        "than twelve sizes ten points remain, each the mean over neighbouring classes with "
-        "the mean of their intervals, which is no shorter than the interval of the mean. No "
-        "point where a class has no value. A model helps the tail where its curve leaves the "
-        "controls' to the right. Error and Fréchet distance (features of the classifier of "
-        "real data): lower is better; F1 (classes that the classifier sees in "
-        "reconstructions): higher; share of images: equal shares are right for balanced "
-        "classes, and the thin black line is the share in the training images. A hollow "
-        "marker of the model: from fewer images than twice the number of features.",
+        "many to few: a column a model (thick; bars: 95 % intervals over seeds, Student's t) "
+        "beside its controls (thin; bands: the same intervals), each with the colour, marker "
+        "and line of its model in every column. Shown are the models with the most controls, at "
+        "most six, the first ones where some have equally many; all models are in the heat map "
+        "and in per_class.csv. The panels of a row share their scale, logarithmic where means "
+        "span more than a factor of four; intervals may go beyond the panel. Classes with "
+        "equally many training images make one point; of more than twelve sizes ten points "
+        "remain, each the mean over neighbouring classes with the mean of their intervals, "
+        "which is no shorter than the interval of the mean. No point where a class has no "
+        "value. A model helps the tail where its curve leaves the controls' to the right. Error "
+        "and Fréchet distance (features of the classifier of real data): lower is better; F1 "
+        "(classes that the classifier sees in reconstructions): higher; share of images: equal "
+        "shares are right for balanced classes, and the thin black line is the share in the "
+        "training images. A hollow marker of the model: from fewer images than twice the number "
+        "of features.",
     ),
     "attributes": Figure(
         f"{_CODE}.class_heatmaps:attributes",

@@ -23,7 +23,7 @@ def run(root: Path, config: Mapping[str, Any], experiment: str, name: str) -> No
 
     Args:
         root: folder of the contract paths.
-        config: resolved configuration: models, palette, style.
+        config: resolved configuration: models, looks, style.
         experiment: name of the experiment.
         name: name of the figure.
 

@@ -10,7 +10,6 @@ sampling and evaluation.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +31,7 @@ from t3vae.settings.config import (
 )
 from t3vae.settings.families import Family, Network
 from t3vae.settings.figures import FIGURES
+from t3vae.settings.looks import Line, Marker, looks
 from t3vae.settings.metrics import METRICS, SHARED, extractors
 from t3vae.settings.problems import Problem, dotted, shown, validation_problems
 from t3vae.settings.sources import SOURCES, source_of
@@ -39,7 +39,6 @@ from t3vae.settings.sources import SOURCES, source_of
 __all__ = [
     "Run",
     "check_names",
-    "colour",
     "config",
     "datasets",
     "extracted",
@@ -53,17 +52,6 @@ __all__ = [
 ]
 
 Latents = list[Literal["prior", "alternative", "fitted"]]
-
-FALLBACK_COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#999999",
-)
-"""Okabe and Ito's colours without black (kept for the truth) and yellow (too light)."""
 
 
 class Run(NamedTuple):
@@ -291,12 +279,18 @@ class Collect(Job):
         }
 
 
+class _Look(Block):
+    colour: Colour
+    marker: Marker
+    line: Line
+
+
 class Figure(Job):
-    """What one figure depends on, beside its tables: models, colours and measures."""
+    """What one figure depends on, beside its tables: models, their looks and measures."""
 
     name: Name
     models: list[Name]
-    palette: dict[Name, Colour]
+    looks: dict[Name, _Look]
     style: FigureStyle
 
     @staticmethod
@@ -304,10 +298,13 @@ class Figure(Job):
         entry = _experiment(params, experiment)
         _known(figure, entry.figures, f"a figure of {experiment}")
         models = list(entry.models or ())
+        found = looks({model: _dumped(params.models[model]) for model in models})
+        for model in found.keys() & params.figures.colours.keys():
+            found[model]["colour"] = params.figures.colours[model].lower()
         return {
             "name": figure,
             "models": models,
-            "palette": {model: colour(params, model) for model in models},
+            "looks": found,
             "style": _dumped(params.figures.style),
         }
 
@@ -424,6 +421,10 @@ def _problems(verb: str, config: dict[str, Any]) -> Iterator[Problem]:
         yield from _prepare_problems(config)
         return
     yield from _checked(config, _JOBS[verb])
+    drawn, given = config.get("models"), config.get("looks")
+    if verb == "figure" and isinstance(drawn, list) and isinstance(given, dict):
+        missing = [model for model in map(str, drawn) if model not in given]
+        yield from (Problem(("looks", model), None, "is missing.") for model in missing)
     options = config.get("evaluation")
     if verb == "evaluate" and isinstance(options, dict):
         named = config.get("metrics")
@@ -473,17 +474,6 @@ def _added(filled: Any, given: Any) -> Iterator[tuple[str | int, ...]]:
     elif isinstance(filled, list) and isinstance(given, list):
         for i, (a, b) in enumerate(zip(filled, given, strict=True)):
             yield from ((i, *rest) for rest in _added(a, b))
-
-
-def colour(params: Parameters, model: str) -> str:
-    """Colour of a model: that of the palette, else one that depends on the name alone.
-
-    A fallback may equal the colour of another model; give the model one in the palette then.
-    """
-    if model in params.figures.palette:
-        return params.figures.palette[model].upper()
-    number = int.from_bytes(hashlib.blake2b(model.encode(), digest_size=8).digest(), "big")
-    return FALLBACK_COLOURS[number % len(FALLBACK_COLOURS)]
 
 
 def _known(name: str, names: Any, what: str) -> None:
