@@ -10,7 +10,6 @@ __all__ = [
     "LATENT_LABELS",
     "LATENT_SHORT",
     "model_label",
-    "stem",
     "used_latents",
 ]
 
@@ -58,7 +57,8 @@ def model_label(name: str) -> str:
         >>> model_label("t3vae_nu9"), model_label("beta_vae_0p5"), model_label("own_model")
         ('t³VAE, ν = 9', 'β-VAE, 0.5', 'own_model')
     """
-    start, label = stem(name)
+    known = (pair for pair in _STEMS if name == pair[0] or name.startswith(pair[0] + "_"))
+    start, label = next(known, ("", name))
     rest = name[len(start) :].strip("_")
     if not start or not rest:
         return label
@@ -71,19 +71,6 @@ def model_label(name: str) -> str:
         symbol, number = _SYMBOLS.get(match[1], match[1]), match[2].replace("p", ".")
         parts.append(f"{symbol} = {number}" if symbol else number)
     return ", ".join([label, *parts])
-
-
-def stem(name: str) -> tuple[str, str]:
-    """Return stem and label of a model's name; an unknown one stands for itself.
-
-    Example:
-        >>> stem("t3vae_nu9")
-        ('t3vae', 't³VAE')
-    """
-    for start, label in _STEMS:
-        if name == start or name.startswith(start + "_"):
-            return start, label
-    return "", name
 
 
 def used_latents(names: Sequence[str]) -> list[str]:
