@@ -118,7 +118,7 @@ def draw(root: Path, experiment: str, name: str) -> Figure:
 
 def models_of(axes: Axes) -> dict[str, Look]:
     """Return the models that have a curve in a panel, and what it looks like."""
-    curves = [line for line in axes.lines if line.get_gid() and line.get_marker() not in ("", None)]
+    curves = [line for line in axes.lines if line.get_gid() and line.get_marker() != "None"]
     return {str(c.get_gid()): look_of(c) for c in curves if c.get_linestyle() != "None"}
 
 

@@ -27,7 +27,7 @@ PARTS = {
     "total": OKABE_ITO["black"],
 }
 MANY = 10
-_TRAINING: dict[str, Any] = {"linewidth": 0.5, "marker": ""}
+_TRAINING: dict[str, Any] = {"linewidth": 0.5, "marker": "None"}
 _SHIFT = 0.5  # of the axis: how far beyond settled values a curve is still followed
 
 
