@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from t3vae.settings.blocks import Block, Colour, Count, Name, Real, Seed, field
 from t3vae.settings.families import Family
@@ -208,9 +208,10 @@ class FigureStyle(Block):
 class Figures(Block):
     """Look of the figures; nothing here reruns a training or an evaluation."""
 
-    style: FigureStyle = field("Measures.")
+    style: FigureStyle = field("Measures.", FigureStyle())
     palette: dict[str, Colour] = field(
         "Colour of each model, as '#rrggbb'; a model without one gets a fixed fallback.",
+        {},
         example="'#0072B2'",
     )
 
@@ -236,4 +237,10 @@ class Parameters(Block):
     inception: Inception = field("Weights of Inception-v3.", Inception())
     evaluation: dict[Name, Evaluation] = field("Options of the metrics, by name.")
     experiments: dict[Name, Experiment] = field("Experiments, by name.", min_length=1)
-    figures: Figures = field("Look of the figures.")
+    figures: Figures = field("Look of the figures.", Figures())
+    _notes: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the experiments, a sentence each."""
+        return self._notes
