@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-import yaml
 from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
 
@@ -434,10 +433,10 @@ def test_report_shows_images_and_both_controls(root):
 
 def test_every_control_of_a_model_has_a_line_of_its_own() -> None:
     """Two controls drawn alike could not be told apart in their column."""
-    params = yaml.safe_load((CHECKOUT / "params.yaml").read_text(encoding="utf-8"))
+    params = parameters.load(CHECKOUT / "params.yaml")
     most = max(
         len(names)
-        for experiment in params["experiments"].values()
-        for names in experiment.get("controls", {}).values()
+        for experiment in params.experiments.values()
+        for names in (experiment.controls or {}).values()
     )
     assert most <= len(set(CONTROLS)) == len(CONTROLS)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from t3vae.settings.config import RUN_FIELDS
+from t3vae.settings.families import is_import_path
 from t3vae.settings.problems import Path_, dotted
+from t3vae.settings.yaml_reader import UNKNOWN
 
 __all__ = ["BY_KIND", "KINDS", "Defaults"]
 
@@ -67,6 +69,8 @@ BY_KIND: dict[str, dict[str, Any]] = {
 }
 """Defaults by kind of data; `sampling` and `evaluation` are blocks of the file."""
 
+BY_DATA = ("figures", "metrics", "sampling", "evaluation")
+
 ALWAYS: dict[str, Any] = {"latents": ["prior", "alternative", "fitted"], "sigma": 1.0}
 """Defaults of every experiment with models."""
 
@@ -106,6 +110,8 @@ class Defaults:
     def _experiment(self, path: Path_, entry: dict[str, Any]) -> dict[str, Any]:
         source = self._block("datasets", entry.get("dataset")).get("source")
         kind = KINDS.get(source, "") if isinstance(source, str) else ""
+        if not kind and not is_import_path(source):  # a problem that is told elsewhere
+            entry |= {key: UNKNOWN for key in BY_DATA if entry.get(key) is None}
         trains = kind != "curves" and any(entry.get(key) is not None for key in RUN_FIELDS)
         for key, value in BY_KIND.get(kind, {}).items():
             if trains or key == "figures":

@@ -9,10 +9,12 @@ makes a model like this entry of each value; a block with the name of such a mod
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
+from t3vae.settings.blocks import NAME_PATTERN
 from t3vae.settings.problems import Path_, Problem, nearest, shown
 from t3vae.settings.yaml_reader import UNKNOWN
 
@@ -75,7 +77,16 @@ class Expansion:
                 if holds(layer.values, path[2:length]):
                     start = layer.places.get(str(path[2]), (*layer.path, path[2]))
                     return self._of_list((*start, *path[3:]))
-        return self._of_list((*layers[0].path, *path[2:]) if layers else path)
+        return self._of_list((*layers[0].path[:2], *path[2:]) if layers else path)
+
+    def made(self, path: Path_) -> bool:
+        """Say whether a block is one that a grid makes and no block of the file changes."""
+        return self._layers.get(path[:2], [Layer({}, path[:2])])[0].path != path[:2]
+
+    def taken_from(self, path: Path_) -> list[Path_]:
+        """Return the path of a value, or of what is missing, in each block it is taken from."""
+        own, *others = self._layers.get(path[:2]) or [Layer({}, ())]
+        return [] if holds(own.values, path[2:]) else [(*o.path, *path[2:]) for o in others]
 
     def _of_list(self, path: Path_) -> Path_:
         """Return the path with the index that an entry of `models` has in the file."""
@@ -196,9 +207,10 @@ class _Section:
             if any(value is UNKNOWN for value in values.values()):
                 continue
             name = _name(str(pattern), {"name": entry, **values})
-            if name in taken:
-                message = f"makes `{name}` once more. Remove a value, or change `pattern`."
-                raise _Refused(path, None, message)
+            if name in taken or not re.match(NAME_PATTERN, name):
+                wrong = "once more" if name in taken else "which is no name of a model"
+                message = f"makes `{name}`, {wrong}. Change the values, or `pattern`."
+                raise _Refused(next(iter(places.values())), next(iter(values.values())), message)
             taken.add(name)
             self.members[entry].append(name)
             if name in self.own or name not in self.blocks:

@@ -222,17 +222,17 @@ def _texts(
     A mistake in a block that others are like is reported once, where it is written.
     """
     found: dict[tuple[Path_, str | None, str], tuple[int, str, str]] = {}
-    for problem in sorted(problems, key=lambda each: expansion.written(each.path) != each.path):
-        written = expansion.written(problem.path)
-        line = problem.line
+    told = {(problem.path, problem.message) for problem in problems}
+    for problem in problems:
+        if any((path, problem.message) in told for path in expansion.taken_from(problem.path)):
+            continue
+        written, line = problem.path, problem.line
         if line is None:
+            written = expansion.written(problem.path)
             line = 0 if was_given(written, overridden) else line_of(written, document.lines)
-        own = written[:2] == problem.path[:2]
-        where = dotted(written if own else problem.path)
-        source = "" if own else f" (from {dotted(written[:-1])})"
-        found.setdefault(
-            (written, problem.value, problem.message), (line, *_text(problem, where, source))
-        )
+        key = (written, problem.value, problem.message)
+        where = written if expansion.made(problem.path) else problem.path
+        found.setdefault(key, (line, *_text(problem, where, written)))
     texts = [
         f"{f'{name}:{line}' if line else '--config'}: {text}"
         for line, _, text in sorted(set(found.values()))
@@ -254,8 +254,12 @@ def line_of(path: Path_, lines: Mapping[Path_, int]) -> int:
     return lines.get(path, 1)
 
 
-def _text(problem: Problem, where: str, source: str) -> tuple[str, str]:
+def _text(problem: Problem, path: Path_, written: Path_) -> tuple[str, str]:
+    """Return place and text of a problem; a value taken from another block says from where."""
+    taken = written[:2] != path[:2]
+    where = dotted(path if taken else written)
     value = "" if problem.value is None else f" = {problem.value}"
     if not where:
         return where, f"{problem.value}: {problem.message}" if value else problem.message
+    source = f" (from {dotted(written[:2])})" if taken else ""
     return where, f"{where}{value}{source}: {problem.message}"
