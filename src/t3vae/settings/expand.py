@@ -53,25 +53,23 @@ class Expansion:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = dict(values)
         self.problems: list[Problem] = []
-        self._layers: dict[Path_, list[Layer]] = {}
+        self._sections: dict[str | int, _Section] = {}
         self._indices: dict[Path_, list[int]] = {}
-        members: dict[str, list[str]] = {}  # of each entry with a grid
+        members: dict[str, list[str]] = {}
         for name in SECTIONS:
             blocks = values.get(name)
             if not isinstance(blocks, dict):
                 continue
             if name == "experiments" and members:
                 blocks = {key: self._named(key, block, members) for key, block in blocks.items()}
-            section = _Section(name, blocks)
+            self._sections[name] = section = _Section(name, blocks, self.problems)
+            self.values[name] = section.expanded()
             if name == "models":
                 members = section.members
-            self.values[name] = section.expanded()
-            self.problems += section.problems
-            self._layers |= section.layers
 
     def written(self, path: Path_) -> Path_:
         """Return the path in the file of a value, or of what is missing there."""
-        layers = self._layers.get(path[:2], [])
+        layers = self._layers(path)
         for length in range(len(path), 2, -1):
             for layer in layers:
                 if holds(layer.values, path[2:length]):
@@ -81,12 +79,17 @@ class Expansion:
 
     def made(self, path: Path_) -> bool:
         """Say whether a block is one that a grid makes and no block of the file changes."""
-        return self._layers.get(path[:2], [Layer({}, path[:2])])[0].path != path[:2]
+        return any(layer.path[:2] != path[:2] for layer in self._layers(path)[:1])
 
     def taken_from(self, path: Path_) -> list[Path_]:
         """Return the path of a value, or of what is missing, in each block it is taken from."""
-        own, *others = self._layers.get(path[:2]) or [Layer({}, ())]
+        own, *others = self._layers(path) or [Layer({}, ())]
         return [] if holds(own.values, path[2:]) else [(*o.path, *path[2:]) for o in others]
+
+    def _layers(self, path: Path_) -> list[Layer]:
+        """Return what a block is made of, its own layer first."""
+        section = self._sections.get(path[0]) if len(path) > 1 else None
+        return section.layers(str(path[1])) if section else []
 
     def _of_list(self, path: Path_) -> Path_:
         """Return the path with the index that an entry of `models` has in the file."""
@@ -113,20 +116,21 @@ class Expansion:
 
 class _Refused(Exception):  # noqa: N818 - it takes a problem to where all are kept
     def __init__(self, path: Path_ = (), value: Any = None, message: str = "") -> None:
-        self.problem = Problem(path, shown(value), message) if message else None
+        text = None if value is None else shown(value)
+        self.problem = Problem(path, text, message) if message else None
 
 
 class _Section:
     """The blocks of one section: what is written for each, nearest first, and what it is like."""
 
-    def __init__(self, name: str, blocks: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, blocks: Mapping[str, Any], problems: list[Problem]) -> None:
         self.name = name
         self.blocks = blocks
-        self.problems: list[Problem] = []
+        self.problems = problems
         self.members: dict[str, list[str]] = {}  # of each entry with a grid
-        self.layers: dict[Path_, list[Layer]] = {}
         self.own: dict[str, list[Layer]] = {}
         self.like: dict[str, Any] = {}
+        self.merged: dict[str, dict[str, Any]] = {}
         for key, block in blocks.items():
             if isinstance(block, dict):
                 grid = name == "models" and "grid" in block
@@ -143,6 +147,14 @@ class _Section:
         names = [each for name in self.blocks for each in self.members.get(name) or [name]]
         return {name: self._attempt(self._block, name) for name in names}
 
+    def layers(self, name: str) -> list[Layer]:
+        """Return all layers of a block that was written out, its own first."""
+        found: list[Layer] = []
+        while name in self.merged:
+            found += self.own[name]
+            name = self.like[name]
+        return found
+
     def _attempt(self, step: Any, name: str) -> Any:
         try:
             return step(name)
@@ -152,40 +164,43 @@ class _Section:
             return UNKNOWN
 
     def _block(self, name: str) -> Any:
-        if name in self.members:  # its grid was refused
-            return UNKNOWN
+        if name in self.members:
+            raise _Refused  # with its grid
         if name not in self.own:
             return self.blocks[name]
-        self.layers[self.name, name] = layers = self._chain(name)
-        merged = layers[-1].values
-        for layer in layers[-2::-1]:
-            merged = _merge(merged, layer.values)
-        return merged
+        chain: dict[str, None] = {}
+        following: str | None = name
+        while following is not None and following not in self.merged:
+            chain[following] = None
+            following = self._next(following, chain)
+        for each in reversed(chain):
+            values = self.merged.get(self.like[each], {})
+            for layer in reversed(self.own[each]):
+                values = _merge(values, layer.values)
+            self.merged[each] = values
+        return self.merged[name]
 
-    def _chain(self, name: str) -> list[Layer]:
-        """Return all layers of a block, its own first."""
-        layers: list[Layer] = []
-        names: list[str] = []
-        while name in self.own:  # a block that is none has a problem of its own
-            names.append(name)
-            layers += self.own[name]
-            like, path = self.like[name], (self.name, name, "like")
-            if like is None:
-                return layers
-            if not isinstance(like, str):
-                message = f"must be the name of a block in `{self.name}`." * (like is not UNKNOWN)
-                raise _Refused(path, like, message)
-            if like not in self.own and like not in self.blocks:
-                known = [each for each in {**self.blocks, **self.own} if each not in names]
-                raise _Refused(path, like, f"not in `{self.name}`. {nearest(like, known)}")
-            if like in names:
-                circle = names[names.index(like) :]
-                first = circle.index(min(circle))
-                circle = [*circle[first:], *circle[: first + 1]]
-                message = f"a circle, {' -> '.join(circle)}. Write the keys of one of them out."
-                raise _Refused((self.name, circle[0], "like"), circle[1], message)
-            name = like
-        raise _Refused
+    def _next(self, name: str, chain: Mapping[str, None]) -> str | None:
+        """Return what a block is like, or refuse it; the chain leads to this block."""
+        like, path = self.like[name], (self.name, name, "like")
+        if like is None:
+            return None
+        if like is UNKNOWN:
+            raise _Refused
+        if not isinstance(like, str):
+            raise _Refused(path, like, f"must be the name of a block in `{self.name}`.")
+        if like in chain:
+            names = [*chain][[*chain].index(like) :]
+            first = names.index(min(names))
+            names = [*names[first:], *names[: first + 1]]
+            message = f"a circle, {' -> '.join(names)}. Write the keys of one of them out."
+            raise _Refused((self.name, names[0], "like"), names[1], message)
+        if like not in self.own:
+            if like in self.blocks:  # no block; this is a problem of its own
+                raise _Refused
+            known = [each for each in {**self.blocks, **self.own} if each not in chain]
+            raise _Refused(path, like, f"not in `{self.name}`. {nearest(like, known)}")
+        return like
 
     def _make(self, entry: str) -> None:
         """Make the members of an entry with a grid: blocks that are like it."""
