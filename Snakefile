@@ -20,7 +20,7 @@ wildcard_constraints:
 
 
 onstart:
-    print(disk.start_message(PLAN, Path.cwd()), file=sys.stderr)
+    print(disk.start_message(PLAN, Path.cwd()), *PLAN.parameters.notes, sep="\n", file=sys.stderr)
 
 
 # Every output of every verb, so that nothing is taken for made because what follows is there.

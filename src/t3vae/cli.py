@@ -228,17 +228,39 @@ def constants(nu: float, n: int, m: int, sigma: float, as_json: bool) -> None:
 
 
 @cli.command(name="params")
+@click.argument("experiment", required=False)
 @_options(_COMMON[0])
 @click.option("--json", "as_json", is_flag=True, help="Print the checked values as JSON.")
-def show_params(params: Path, as_json: bool) -> None:
-    """Check the parameter file and list every parameter with its meaning and range."""
-    from t3vae.settings import parameters
+@click.option(
+    "--config",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace a value, as `snakemake --config` does; may be repeated.",
+)
+def show_params(
+    experiment: str | None, params: Path, as_json: bool, overrides: tuple[str, ...]
+) -> None:
+    """Check the parameter file and list every parameter with its meaning and range.
 
-    loaded = parameters.load(params)
+    With an EXPERIMENT, list what it resolves to instead, and where each value comes from.
+    """
+    from t3vae.settings import parameters
+    from t3vae.settings.explain import explain
+
+    given = parameters.overrides(overrides)
+    if experiment is not None and as_json:
+        raise click.UsageError("--json prints all experiments. Omit EXPERIMENT.")
+    if experiment is not None:
+        click.echo(explain(params, experiment, given))
+        return
+    loaded = parameters.load(params, given)
     if as_json:
         click.echo(json.dumps(loaded.model_dump(mode="json"), indent=1))
     else:
         click.echo(parameters.describe())
+    for note in loaded.notes:
+        click.echo(f"t3vae: {note}", err=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,7 +7,7 @@ so that every problem of a file is found in one pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, TypeGuard
 
 from t3vae.settings.catalogue import IMAGE
@@ -21,8 +21,16 @@ from t3vae.settings.sources import source_of
 __all__ = ["cross_check"]
 
 
-def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
-    """Yield the problems between the parts of a file."""
+def cross_check(
+    values: dict[str, Any], defaults: Container[tuple[Any, ...]] = ()
+) -> Iterator[Problem]:
+    """Yield the problems between the parts of a file.
+
+    Args:
+        values: the values of all sections, with defaults.
+        defaults: paths of the values that are defaults; of those, sizes are at most what
+            there is.
+    """
     yield from _suites(values)
     for name, entry in _blocks(values, "datasets"):
         yield from _dataset(("datasets", name), entry)
@@ -35,6 +43,8 @@ def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
                 yield from _distinct(path, options.get("levels"))
     for name, entry in _blocks(values, "experiments"):
         yield from _experiment(("experiments", name), entry, values)
+        if ("experiments", name, "sampling") not in defaults:
+            yield from _sizes(entry, values)
     for name in _section(values, "extractors"):
         yield from _extractor(name, values)
     inception = _section(values, "inception")
@@ -183,32 +193,30 @@ def _experiment(
         if entry.get(key) is None:
             value = "null" if key in entry else None
             yield Problem((*path, key), value, f"is missing; `{present[0]}` needs it. Add it.")
-    control, models = entry.get("control"), entry.get("models")
-    if isinstance(control, str) and isinstance(models, list) and control not in models:
-        near = nearest(control, (name for _, name in _names(models)))
-        message = f"not among the models of the experiment. {near}"
+    control = entry.get("control")
+    if isinstance(control, str) and control not in known["models"]:
+        message = f"not a known model. {nearest(control, known['models'])}"
         yield Problem((*path, "control"), shown(control), message)
-    yield from _controls((*path, "controls"), entry)
+    yield from _controls((*path, "controls"), entry, known["models"])
     dataset = _section(_section(values, "datasets"), str(entry.get("dataset")))
     yield from _metrics(path, entry, dataset, values)
     yield from _networks(path, entry, dataset, values)
     yield from _figures(path, entry, dataset, bool(present))
-    if present:
-        yield from _sizes(entry, dataset, values)
 
 
-def _controls(path: tuple[str, ...], entry: dict[str, Any]) -> Iterator[Problem]:
-    models = [name for _, name in _names(entry.get("models"))]
+def _controls(
+    path: tuple[str, ...], entry: dict[str, Any], known: dict[str, Any]
+) -> Iterator[Problem]:
     for model, controls in _section(entry, "controls").items():
-        if models and model not in models:
-            message = f"not among the models of the experiment. {nearest(model, models)}"
+        if model not in known:
+            message = f"not a known model. {nearest(model, known)}"
             yield Problem((*path, model), None, message)
         for i, control in _names(controls):
             if control == model:
                 message = "the model itself. Name another, or remove it."
                 yield Problem((*path, model, i), shown(control), message)
-            elif models and control not in models:
-                message = f"not among the models of the experiment. {nearest(control, models)}"
+            elif control not in known:
+                message = f"not a known model. {nearest(control, known)}"
                 yield Problem((*path, model, i), shown(control), message)
         yield from _distinct((*path, model), controls)
 
@@ -311,9 +319,8 @@ def _first(entry: dict[str, Any]) -> str:
     return next(f"`{key}`" for key in RUN_FIELDS if entry.get(key) is not None)
 
 
-def _sizes(
-    entry: dict[str, Any], dataset: dict[str, Any], values: dict[str, Any]
-) -> Iterator[Problem]:
+def _sizes(entry: dict[str, Any], values: dict[str, Any]) -> Iterator[Problem]:
+    dataset = _section(_section(values, "datasets"), str(entry.get("dataset")))
     name = entry.get("sampling")
     sampling = _section(_section(values, "sampling"), str(name))
     fit = _section(sampling, "fit")

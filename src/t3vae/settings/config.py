@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from t3vae.settings.blocks import Block, Colour, Count, Name, Real, Seed, field
 from t3vae.settings.families import Family, Network
@@ -180,7 +180,7 @@ class FigureStyle(Block):
 class Figures(Block):
     """Look of the figures; nothing here reruns a training or an evaluation."""
 
-    style: FigureStyle = field("Measures.")
+    style: FigureStyle = field("Measures.", FigureStyle())
     colours: dict[str, Colour] = field(
         "Colours, as '#rrggbb', of models that shall not have that of their family.",
         {},
@@ -209,4 +209,10 @@ class Parameters(Block):
     inception: Inception = field("Weights of Inception-v3.", Inception())
     evaluation: dict[Name, Evaluation] = field("Options of the metrics, by name.")
     experiments: dict[Name, Experiment] = field("Experiments, by name.", min_length=1)
-    figures: Figures = field("Look of the figures.")
+    figures: Figures = field("Look of the figures.", Figures())
+    _notes: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the experiments, a sentence each."""
+        return self._notes
