@@ -20,6 +20,7 @@ wildcard_constraints:
 
 
 onstart:
+    plan_files.write(Path.cwd(), PLAN)
     print(disk.start_message(PLAN, Path.cwd()), file=sys.stderr)
 
 
