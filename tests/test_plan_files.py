@@ -1,4 +1,4 @@
-"""Plan files name every job of the stages after `data`, and change with what their jobs are made of."""
+"""Plan files name every job of the stages after `data` and change with what those are made of."""
 
 from __future__ import annotations
 
