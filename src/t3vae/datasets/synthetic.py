@@ -25,9 +25,6 @@ __all__ = [
     "build",
     "distribution",
     "draw_splits",
-    "uni_logpdf",
-    "uni_quantile",
-    "uni_score",
 ]
 
 Array = NDArray[np.float64]
@@ -244,28 +241,3 @@ def build(config: Mapping[str, Any]) -> dict[str, Any]:
         "tail_index": target.tail_index,
         "extra": {},
     }
-
-
-def uni_logpdf(x: ArrayLike) -> Array:
-    """Log density of the default univariate target at ``x`` ``[N]``.
-
-    Example:
-        >>> uni_logpdf([0.0]).round(6)
-        array([-2.73198])
-    """
-    return UnivariateTMixture().log_prob(x)
-
-
-def uni_score(x: ArrayLike) -> Array:
-    """Score of the default univariate target at ``x`` ``[N]``."""
-    return UnivariateTMixture().score(x)
-
-
-def uni_quantile(p: float) -> float:
-    """Quantile of the default univariate target.
-
-    Example:
-        >>> round(uni_quantile(0.999), 5)
-        6.88117
-    """
-    return float(UnivariateTMixture().quantile(p))

@@ -75,7 +75,7 @@ def _of_tar(file: Any, most: int) -> Iterator[tuple[str, bool, Any]]:
     """Yield name, whether it is a folder or a plain file, and what opens it, of each entry."""
     compressed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
-    stream: Any = _Bounded(gzip.open(file) if compressed else file, most)
+    stream: Any = _Bounded(gzip.GzipFile(fileobj=file) if compressed else file, most)
     with tarfile.open(fileobj=stream, mode="r:") as archive:
         for member in archive:
             plain = (member.isdir() or member.isreg()) and not member.issparse()
