@@ -83,7 +83,6 @@ def test_batch_shapes_follow_broadcasting():
     assert distribution.rsample((2,)).shape == (2, 5, 4, 3)
     assert distribution.log_prob(torch.zeros(3)).shape == (5, 4)
     assert distribution.mean.shape == distribution.variance.shape == (5, 4, 3)
-    assert distribution.covariance.shape == (5, 4, 3, 3)
     wide = MultivariateT(torch.zeros(3), torch.ones(6, 1), 5.0)
     assert wide.sample().shape == (6, 3)
 

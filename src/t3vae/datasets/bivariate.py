@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
-from t3vae.datasets.synthetic import UnivariateTMixture, draw_splits
+from t3vae.datasets.synthetic import UnivariateTMixture, drawn
 from t3vae.errors import ConfigError
 
 __all__ = ["BIVARIATE", "BivariateTMixture", "build", "distribution"]
@@ -295,9 +295,4 @@ def distribution(config: Mapping[str, Any]) -> BivariateTMixture:
 
 def build(config: Mapping[str, Any]) -> dict[str, Any]:
     """Draw a data set with source ``t_mixture_2d``; see :mod:`t3vae.datasets`."""
-    target = distribution(config)
-    return {
-        "arrays": draw_splits(target, config),
-        "tail_index": target.tail_index,
-        "extra": {},
-    }
+    return drawn(distribution(config), config)

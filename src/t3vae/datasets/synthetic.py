@@ -24,7 +24,7 @@ __all__ = [
     "UnivariateTMixture",
     "build",
     "distribution",
-    "draw_splits",
+    "drawn",
 ]
 
 Array = NDArray[np.float64]
@@ -218,14 +218,15 @@ class UnivariateTMixture:
         return view == "left_tail"
 
 
-def draw_splits(target: Any, config: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+def drawn(target: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """Draw the training, validation and test arrays of a distribution, each from its own seed."""
-    return {
+    arrays = {
         split: target.sample(
             config[split], numpy_generator(config["seeds"][split], f"data/{split}")
         ).astype(np.float32)
         for split in SPLITS
     }
+    return {"arrays": arrays, "tail_index": target.tail_index, "extra": {}}
 
 
 def distribution(config: Mapping[str, Any]) -> UnivariateTMixture:
@@ -235,9 +236,4 @@ def distribution(config: Mapping[str, Any]) -> UnivariateTMixture:
 
 def build(config: Mapping[str, Any]) -> dict[str, Any]:
     """Draw a data set with source ``t_mixture_1d``; see :mod:`t3vae.datasets`."""
-    target = distribution(config)
-    return {
-        "arrays": draw_splits(target, config),
-        "tail_index": target.tail_index,
-        "extra": {},
-    }
+    return drawn(distribution(config), config)

@@ -197,11 +197,6 @@ class MultivariateT(_LocationScale):
         """Variance of each coordinate, nu / (nu - 2) scale^2, [..., d]; infinite at nu <= 2."""
         return self._per_coordinate(self.scale.square() * _moment_factor(self.nu, 2))
 
-    @property
-    def covariance(self) -> Tensor:
-        """Covariance matrix, [..., d, d]."""
-        return torch.diag_embed(self.variance)
-
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw [*sample_shape, ..., d] with gradients to loc, scale and a tensor nu."""
         shape = self._extended_shape(sample_shape)
