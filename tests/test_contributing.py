@@ -13,7 +13,8 @@ from copies import CHECKOUT, copy_code
 
 PAGE = (CHECKOUT / "docs/contributing.md").read_text(encoding="utf-8")
 STEP = re.compile(
-    r"(?:Create `(?P<new>[^`]+)`|Add to `(?P<file>[^`]+)` (?P<where>before|after) `(?P<line>[^`]+)`)"
+    r"(?:Create `(?P<new>[^`]+)`"
+    r"|Add to `(?P<file>[^`]+)` (?P<where>before|after) `(?P<line>[^`]+)`)"
     r":\n\n```\w+\n(?P<text>.*?)^```$|^```bash\n(?P<commands>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
