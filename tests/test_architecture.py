@@ -17,25 +17,26 @@ SOURCE = Path(t3vae.__file__).parent
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "runtime": {"errors"},
-    "provenance": {"errors"},
+    # What params.yaml may say, and the catalogue: a literal table of all that has a name.
     "settings": {"errors"},
+    "provenance": {"errors", "settings"},
     "maths": {"errors", "runtime"},
-    "networks": {"errors"},
-    "models": {"errors", "maths", "networks"},
-    "training": {"errors", "runtime", "provenance", "maths", "networks", "models"},
+    "networks": {"errors", "settings"},
+    "models": {"errors", "settings", "maths", "networks"},
+    "training": {"errors", "settings", "runtime", "provenance", "maths", "networks", "models"},
     # Files that others made; read without executing anything.
     "published": {"errors", "runtime"},
     # Data know nothing of models; metrics know neither models nor data.
-    "datasets": {"errors", "runtime", "provenance", "maths", "published"},
-    "metrics": {"errors", "runtime"},
-    "extractors": {"errors", "runtime", "published"},
+    "datasets": {"errors", "settings", "runtime", "provenance", "maths", "published"},
+    "metrics": {"errors", "settings", "runtime"},
+    "extractors": {"errors", "settings", "runtime", "published"},
     # Tables and arrays only.
-    "tables": {"errors", "runtime", "metrics"},
+    "tables": {"errors", "settings", "runtime", "metrics"},
     "figures": {"errors", "runtime", "provenance", "tables", "metrics"},
     "report": {"errors", "runtime", "provenance", "tables", "figures", "metrics"},
     "stages": {
         *("errors", "runtime", "provenance", "maths", "models", "training", "datasets"),
-        *("metrics", "extractors", "tables", "figures", "report"),
+        *("metrics", "extractors", "tables", "figures", "report", "settings"),
     },
     "workflow": {"errors", "runtime", "provenance", "settings", "datasets", "tables", "figures"},
 }

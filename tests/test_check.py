@@ -125,7 +125,7 @@ def test_changed_setting_names_it_and_what_follows(tree):
 
 
 def test_changed_colour_concerns_figures(tree):
-    change(tree, {"figures.palette.vae": "#123456"})
+    change(tree, {"figures.colours": {"vae": "#123456"}})
     stale = kinds(findings(tree))["stale"]
     assert layout.figure("univariate_smoke", "density", "png") in stale
     assert all(path.startswith(("results/figures", "results/report")) for path in stale)

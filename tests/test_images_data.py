@@ -24,7 +24,7 @@ from t3vae.datasets import celeba, cifar, image_files, labelled, shelves, svhn
 from t3vae.datasets.prepared import Prepared
 from t3vae.errors import ConfigError, DataError
 from t3vae.runtime import files, layout
-from t3vae.settings.image_sources import IMAGE_SOURCES
+from t3vae.settings.sources import SOURCES
 from t3vae.stages import prepare
 
 SPLITS = ("train", "validation", "test")
@@ -38,7 +38,7 @@ def rng():
 def config(source, **fields):
     """A resolved configuration, as params.yaml would give it."""
     fields = {"source": source, **fields}
-    return {"dataset": "pics", **IMAGE_SOURCES[source](**fields).model_dump(mode="json")}
+    return {"dataset": "pics", **SOURCES[source].options(**fields).model_dump(mode="json")}
 
 
 def run(root, source, **fields):
@@ -665,7 +665,7 @@ def gone(folder):
         (damaged, r"test/owl/0002.png: not a readable image"),
         (lambda f: (f / "train/owl/0001.png").write_text("hello"), "train/owl/0001.png: not a re"),
         (lambda f: (f / "train/owl/0001.png").write_bytes(b""), "train/owl/0001.png: not a re"),
-        (lambda f: (f / "train/owl/notes.txt").write_text("x"), "train/owl/notes.txt: not a pict"),
+        (lambda f: (f / "train/owl/notes.txt").write_text("x"), "train/owl/notes.txt: not an im"),
         (emptied, r"train/cat: a class with no image"),
         (gone, r"test/cat: missing, while train/cat is there"),
         (

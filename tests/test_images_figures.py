@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import fake_images as fake
+import model_looks
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,8 +16,6 @@ from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
 
 from t3vae.errors import DataError
-from t3vae.figures import REGISTRY, caption
-from t3vae.figures.class_curves import CONTROLS
 from t3vae.figures.style import PAGE_HEIGHT_MM, Style
 from t3vae.figures.titles import model_label
 from t3vae.metrics.summary import paired
@@ -24,6 +23,7 @@ from t3vae.provenance.figure_metadata import read_provenance
 from t3vae.report.page import build
 from t3vae.runtime import files, layout
 from t3vae.settings import parameters
+from t3vae.settings.figures import FIGURES
 from t3vae.stages import collect, figure
 from t3vae.tables import reads
 from t3vae.tables.by_class import columns, each
@@ -54,7 +54,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def figure_config(name: str, models: list[str]) -> dict:
-    return {"name": name, "models": models, "palette": {}, "style": {}}
+    return {"name": name, "models": models, "looks": model_looks.of(models), "style": {}}
 
 
 def table(root: Path, experiment: str, name: str):
@@ -209,13 +209,13 @@ def test_many_models_fit_the_page_and_nothing_is_covered(root, name):
 
 def draw(root: Path, experiment: str, name: str, models: list[str] | None = None) -> Figure:
     """Return a figure, laid out; models without results of their own take a control's."""
-    style = Style(models=tuple(models or fake.MODELS))
+    style = Style.of(figure_config(name, models or fake.MODELS))
     tables = {t: table(root, experiment, t) for t in reads(name)}
     for key, rows in tables.items():
         new = [m for m in style.models if m not in set(rows["model"])]
         copies = [rows[rows["model"] == fake.MODELS[1]].assign(model=m) for m in new]
         tables[key] = pd.concat([rows, *copies], ignore_index=True)
-    module, _, function = REGISTRY[name].partition(":")
+    module, _, function = FIGURES[name].code.partition(":")
     with style.applied():
         drawn: Figure = getattr(import_module(module), function)(tables, style)
         drawn.canvas.draw()
@@ -239,7 +239,7 @@ def test_all_controls_of_an_experiment_fit_the_page(root, experiment):
         [part.assign(model=m, control=c) for m, c in pairs for part in (one, *more)],
         ignore_index=True,
     )
-    style = Style(models=tuple(entry.models))
+    style = Style.of(figure_config("paired", list(entry.models)))
     with style.applied():
         drawn = import_module("t3vae.figures.paired").paired({"paired.csv": rows}, style)
         drawn.canvas.draw()
@@ -267,7 +267,7 @@ def test_metrics_that_no_page_holds_are_left_out_from_the_end(root):
 
 
 def curves(rows: pd.DataFrame, pairs: list[tuple[str, str]], models: list[str]) -> Figure:
-    style = Style(models=tuple(models))
+    style = Style.of(figure_config("class_curves", models))
     tables = {"paired.csv": pd.DataFrame(pairs, columns=["model", "control"])}
     with style.applied():
         drawn: Figure = import_module("t3vae.figures.class_curves").class_curves(
@@ -385,7 +385,7 @@ def test_headlines_of_images(root):
 def test_figures_are_drawn_with_provenance_and_caption(root, experiment, name):
     path = layout.under(root, layout.figure(experiment, name, "png"))
     assert path.stat().st_size > 2000 and read_provenance(path)["inputs"]
-    assert len(caption(name)) > 40
+    assert len(FIGURES[name].caption) > 40
 
 
 @pytest.mark.parametrize("name", ["samples", "per_class", "class_curves", "metrics", "paired"])
@@ -400,7 +400,7 @@ def test_grids_show_each_image_once(root):
     style = Style(models=tuple(fake.MODELS))
     for name in ("samples", "reconstructions"):
         rows = table(root, "classes", f"{name}.csv")
-        module, _, function = REGISTRY[name].partition(":")
+        module, _, function = FIGURES[name].code.partition(":")
         with style.applied():
             drawn: Figure = getattr(import_module(module), function)({f"{name}.csv": rows}, style)
         shown = [axes for axes in drawn.axes if axes.images]
@@ -423,20 +423,10 @@ def test_report_shows_images_and_both_controls(root):
         }
         for name, faces in (("classes", False), ("faces", True))
     }
-    page = build(root, {"suite": "demo", "experiments": experiments})
+    captions = {name: entry.caption for name, entry in FIGURES.items()}
+    page = build(root, {"suite": "demo", "experiments": experiments, "captions": captions})
     assert page.count("data:image/png;base64,") == len(CASES)
     assert "β-VAE matched, scaled" in page and "Fréchet (classifier)" in page
     assert "the model is not conditional" in page
     assert page.count("† From fewer images than twice the number of features") == 1
     assert fake.FEW in page and re.search(r"\d \[[^]]*\] †", page)
-
-
-def test_every_control_of_a_model_has_a_line_of_its_own() -> None:
-    """Two controls drawn alike could not be told apart in their column."""
-    params = parameters.load(CHECKOUT / "params.yaml")
-    most = max(
-        len(names)
-        for experiment in params.experiments.values()
-        for names in (experiment.controls or {}).values()
-    )
-    assert most <= len(set(CONTROLS)) == len(CONTROLS)

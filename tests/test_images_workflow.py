@@ -327,17 +327,17 @@ def modules(config: dict, verb: str = "evaluate") -> set[str]:
 
 def test_numbers_do_not_depend_on_the_code_of_images():
     params = parameters.load(CHECKOUT / "params.yaml")
-    of_numbers = modules(jobs.evaluate_config(params, "univariate", "vae", 0))
-    of_images = modules(jobs.evaluate_config(params, "digits_lt", "vae", 0))
+    of_numbers = modules(jobs.config("evaluate", params, "univariate", "vae", 0))
+    of_images = modules(jobs.config("evaluate", params, "digits_lt", "vae", 0))
     own = {"t3vae.stages.evaluate_images", "t3vae.metrics.kid", "t3vae.extractors.classifier"}
     assert own <= of_images and not own & of_numbers
     assert "t3vae.extractors.inception" not in of_images
-    paper = modules(jobs.evaluate_config(params, "cifar10_lt", "vae", 0))
+    paper = modules(jobs.config("evaluate", params, "cifar10_lt", "vae", 0))
     assert "t3vae.extractors.inception" in paper
-    tables = modules(jobs.collect_config(params, "digits_lt"), "collect")
+    tables = modules(jobs.config("collect", params, "digits_lt"), "collect")
     assert "t3vae.tables.image_tables" in tables
     assert "t3vae.tables.image_tables" not in modules(
-        jobs.collect_config(params, "univariate"), "collect"
+        jobs.config("collect", params, "univariate"), "collect"
     )
 
 
@@ -351,8 +351,8 @@ def test_code_of_an_extractor_is_in_its_digest(tmp_path):
         "from t3vae.provenance import digests\n"
         "from t3vae.workflow import jobs\nfrom t3vae.settings import parameters\n"
         "p = parameters.load('params.yaml')\n"
-        "c = jobs.extractor_config(p, 'digits_lt')\n"
-        "e = jobs.evaluate_config(p, 'digits_lt', 'vae', 0)\n"
+        "c = jobs.config('extractor', p, 'digits_lt')\n"
+        "e = jobs.config('evaluate', p, 'digits_lt', 'vae', 0)\n"
         "print(digests.source_digest('extractor', c), digests.source_digest('evaluate', e))"
     )
 

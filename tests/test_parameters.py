@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 import re
 import subprocess
@@ -19,14 +18,10 @@ from hypothesis import strategies as st
 from t3vae.errors import ConfigError
 from t3vae.settings import parameters, reference_page
 from t3vae.settings.config import (
-    DATA_FIGURES,
     LATENTS,
-    THEORY_FIGURES,
     Experiment,
-    LatentFit,
     Parameters,
 )
-from t3vae.settings.metric_options import METRICS
 from t3vae.settings.problems import dotted
 from t3vae.settings.yaml_reader import read
 
@@ -147,13 +142,13 @@ def test_the_papers_settings():
         assert list(data.seeds.model_dump().values()) == [1, 2, 3]
 
 
-def test_every_suite_loads_and_every_model_is_used_and_coloured():
+def test_every_suite_loads_and_every_model_is_used():
     params = parameters.load(FILE)
     assert set(params.suites) == {"demo", "paper", "smoke", "folder"}
     for suite in params.suites:
         assert parameters.load(FILE, {"suite": suite}).suite == suite
     used = {model for entry in params.experiments.values() for model in entry.models or ()}
-    assert used == set(params.models) == set(params.figures.palette)
+    assert used == set(params.models)
 
 
 def test_the_file_is_a_few_screens_long():
@@ -425,18 +420,18 @@ MISTAKES = {
         ["suite: written twice; the first is on line 8. Delete one of the two."],
     ),
     "colour": (
-        "'#D55E00'",
-        "'red'",
-        ["figures.palette.vae = red: must be a colour written '#rrggbb'. Try '#0072B2'."],
+        "figures: {}",
+        "figures: {colours: {vae: red}}",
+        ["figures.colours.vae = red: must be a colour written '#rrggbb'. Try '#0072B2'."],
     ),
     "colour of no model": (
-        " t3vae_nu70: '#",
-        " t3vae_nu71: '#",
-        ["figures.palette.t3vae_nu71: not a model. Did you mean t3vae_nu70?"],
+        "figures: {}",
+        "figures: {colours: {t3vae_nu71: '#0072b2'}}",
+        ["figures.colours.t3vae_nu71: not a model. Did you mean t3vae_nu70?"],
     ),
     "small text": (
-        "  palette:  ",
-        "  style: {font_size: 5}\n  palette:  ",
+        "figures: {}",
+        "figures: {style: {font_size: 5}}",
         ["figures.style.font_size = 5: must be at least 7, because smaller text is hard to read"],
     ),
     "grid": (
@@ -746,8 +741,6 @@ def test_the_reference_page_and_the_listing_hold_every_key_of_the_file():
         names = [part for part in path if isinstance(part, str)]
         if names[0] in sections | {"experiments"}:
             names[1] = "<name>"
-        if names[:2] == ["figures", "palette"]:
-            names = names[:2]
         if names[2:3] == ["controls"]:
             names = names[:3]
         if names[-1] in ("like", "pattern") or "grid" in names:
@@ -765,23 +758,7 @@ def test_the_json_schema_is_plain_json_with_the_limits():
     assert set(schema["properties"]) == set(yaml.safe_load(TEXT)) == set(Parameters.model_fields)
 
 
-def test_the_vocabularies_agree_with_the_code_that_uses_them():
-    from t3vae import datasets, figures, metrics, models, networks
-    from t3vae.maths import mixtures
-    from t3vae.metrics.reference import DEFAULTS
-    from t3vae.settings.families import FAMILIES
-    from t3vae.settings.network_kinds import NETWORKS
-    from t3vae.settings.sources import SOURCES
-
-    assert set(metrics.REGISTRY) == set(METRICS)
-    assert set(models.FAMILIES) == set(FAMILIES)
-    assert set(datasets.REGISTRY) == set(SOURCES)
-    assert set(figures.REGISTRY) == {*DATA_FIGURES, *THEORY_FIGURES}
-    assert {*networks.KINDS, "import_network"} == set(NETWORKS)
-    for name, options in DEFAULTS.items():
-        assert METRICS[name]().model_dump() == options
-    fit = inspect.signature(mixtures.fit_t_mixture).parameters
-    assert {n: fit[n].default for n in LatentFit.model_fields} == LatentFit().model_dump()
+def test_latent_distributions_are_those_that_a_model_has():
     (distributions,) = get_args(get_args(Experiment.model_fields["latents"].annotation)[0])
     assert get_args(distributions) == LATENTS
 

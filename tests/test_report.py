@@ -14,15 +14,16 @@ import pandas as pd
 import pytest
 
 from t3vae.errors import DataError
-from t3vae.figures import caption
 from t3vae.report.number_format import number
 from t3vae.report.verdict import verdict
 from t3vae.runtime import files, layout
+from t3vae.settings import figures as catalogue
 from t3vae.stages import collect, figure, report
 
 FIGURES = ["metrics", "aggregate"]
 CONFIG: dict[str, Any] = {
     "suite": "demo",
+    "captions": {n: catalogue.FIGURES[n].caption for n in ("regularizer", "history", *FIGURES)},
     "experiments": {
         "constants": {
             "dataset": "constants",
@@ -135,7 +136,7 @@ def test_figures_are_the_files_with_captions(root: Path, page: Page) -> None:
         content = layout.under(root, layout.figure(experiment, name, "png")).read_bytes()
         assert image["src"] == "data:image/png;base64," + base64.b64encode(content).decode()
         assert image["alt"]
-        assert caption(name) in page.text
+        assert catalogue.FIGURES[name].caption in page.text
         assert f"t3vae figure --experiment {experiment} --name {name}" in page.text
 
 

@@ -87,17 +87,13 @@ def _stage(verb: str) -> Any:
 
 def _config(verb: str, given: str | None, params: Path, **names: Any) -> dict[str, Any]:
     """Return the configuration of a job: what --config says, or resolved from the parameters."""
-    from t3vae.settings.given import check_names, parse
-
-    check_names(**{key: name for key, name in names.items() if isinstance(name, str)})
-    if given is not None:
-        return parse(verb, given)
     from t3vae.settings import parameters
     from t3vae.workflow import jobs
 
-    resolve = getattr(jobs, f"{verb}_config")
-    resolved: dict[str, Any] = resolve(parameters.load(params), *names.values())
-    return resolved
+    jobs.check_names(**{key: name for key, name in names.items() if isinstance(name, str)})
+    if given is not None:
+        return jobs.parse(verb, given)
+    return jobs.config(verb, parameters.load(params), *names.values())
 
 
 def _device(given: str | None, params: Path) -> str:

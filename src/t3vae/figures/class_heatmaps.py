@@ -17,7 +17,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from t3vae.figures.axes import panel_title, short_number, thin_ticks
 from t3vae.figures.style import Style
 from t3vae.figures.titles import LATENT_SHORT, model_label
-from t3vae.metrics.labels import METRICS
 
 __all__ = ["attributes", "per_class"]
 
@@ -163,7 +162,7 @@ def _heat(
     bar.yaxis.set_minor_locator(NullLocator())
     bar.yaxis.set_major_formatter(FuncFormatter(short_number))
     few = f"{metric}_few" in part and bool(part[f"{metric}_few"].notna().any())
-    title = f"{SHORT.get(metric, METRICS[metric].label)}, {LATENT_SHORT.get(latent, latent)}"
+    title = f"{SHORT.get(metric, metric)}, {LATENT_SHORT.get(latent, latent)}"
     panel_title(axes, title + (" †" if few else ""))
 
 

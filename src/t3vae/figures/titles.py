@@ -30,23 +30,23 @@ LATENT_SHORT = {
     "fitted": "fitted distribution",
 }
 LATENT_SHORT["reconstruction"] = "reconstructions"
-# Longest stem first; the hue says the family.
+# Longest stem first.
 _STEMS = (
-    ("student_t_vae", "Student-t VAE", "sky"),
-    ("beta_vae_matched_scaled", "β-VAE matched, scaled", "vermillion"),
-    ("beta_vae_matched", "β-VAE matched", "vermillion"),
-    ("beta_vae", "β-VAE", "vermillion"),
-    ("t3hvae", "t³HVAE", "blue"),
-    ("c_t3vae", "C-t³VAE", "blue"),
-    ("t3vae", "t³VAE", "blue"),
-    ("gaussian_twin", "Gaussian twin", "vermillion"),
-    ("de_vae", "DE-VAE", "green"),
-    ("vae_st", "VAE-st", "purple"),
-    ("tilted_vae", "tilted VAE", "yellow"),
-    ("factor_vae", "FactorVAE", "black"),
-    ("hvae", "HVAE", "orange"),
-    ("c_vae", "C-VAE", "orange"),
-    ("vae", "VAE", "orange"),
+    ("student_t_vae", "Student-t VAE"),
+    ("beta_vae_matched_scaled", "β-VAE matched, scaled"),
+    ("beta_vae_matched", "β-VAE matched"),
+    ("beta_vae", "β-VAE"),
+    ("t3hvae", "t³HVAE"),
+    ("c_t3vae", "C-t³VAE"),
+    ("t3vae", "t³VAE"),
+    ("gaussian_twin", "Gaussian twin"),
+    ("de_vae", "DE-VAE"),
+    ("vae_st", "VAE-st"),
+    ("tilted_vae", "tilted VAE"),
+    ("factor_vae", "FactorVAE"),
+    ("hvae", "HVAE"),
+    ("c_vae", "C-VAE"),
+    ("vae", "VAE"),
 )
 _SYMBOLS = {"nu": "ν", "w": "w", "beta": "β", "tau": "τ", "k": "k", "scale": "k"}
 
@@ -58,7 +58,7 @@ def model_label(name: str) -> str:
         >>> model_label("t3vae_nu9"), model_label("beta_vae_0p5"), model_label("own_model")
         ('t³VAE, ν = 9', 'β-VAE, 0.5', 'own_model')
     """
-    start, label, _ = stem(name)
+    start, label = stem(name)
     rest = name[len(start) :].strip("_")
     if not start or not rest:
         return label
@@ -73,17 +73,17 @@ def model_label(name: str) -> str:
     return ", ".join([label, *parts])
 
 
-def stem(name: str) -> tuple[str, str, str]:
-    """Return stem, label and hue of a model's name; an unknown one stands for itself.
+def stem(name: str) -> tuple[str, str]:
+    """Return stem and label of a model's name; an unknown one stands for itself.
 
     Example:
         >>> stem("t3vae_nu9")
-        ('t3vae', 't³VAE', 'blue')
+        ('t3vae', 't³VAE')
     """
-    for start, label, hue in _STEMS:
+    for start, label in _STEMS:
         if name == start or name.startswith(start + "_"):
-            return start, label, hue
-    return "", name, "black"
+            return start, label
+    return "", name
 
 
 def used_latents(names: Sequence[str]) -> list[str]:

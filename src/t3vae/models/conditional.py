@@ -35,9 +35,8 @@ class ClassMixture(Distribution):
     Example:
         >>> from t3vae.maths.distributions import DiagonalGaussian
         >>> centres = torch.tensor([[-3.0], [3.0]])
-        >>> distribution = ClassMixture(lambda y: DiagonalGaussian(centres[y], 1.0),
-        torch.arange(2), 1)
-        >>> distribution.sample((5,)).shape, distribution.log_prob(torch.zeros(5, 1)).shape
+        >>> mixture = ClassMixture(lambda y: DiagonalGaussian(centres[y], 1.0), torch.arange(2), 1)
+        >>> mixture.sample((5,)).shape, mixture.log_prob(torch.zeros(5, 1)).shape
         (torch.Size([5, 1]), torch.Size([5]))
     """
 

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from t3vae.errors import DataError
-from t3vae.figures import caption
 from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT, LATENTS, model_label
 from t3vae.report.number_format import number
 from t3vae.report.verdict import verdict
@@ -30,13 +29,16 @@ _FEW = (
 )
 
 
-def experiment(root: Path, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def experiment(
+    root: Path, name: str, config: Mapping[str, Any], captions: Mapping[str, str]
+) -> dict[str, Any]:
     """Return everything that the page shows of one experiment.
 
     Args:
         root: folder of the contract paths.
         name: name of the experiment.
         config: its part of the resolved configuration: dataset, models, seeds, figures, metrics.
+        captions: captions of figures by name.
 
     Raises:
         DataError: a table or figure is missing.
@@ -46,7 +48,7 @@ def experiment(root: Path, name: str, config: Mapping[str, Any]) -> dict[str, An
         "name": name,
         "dataset": config["dataset"],
         "seeds": ", ".join(str(seed) for seed in config.get("seeds") or ()),
-        "figures": [_figure(root, name, figure) for figure in config["figures"]],
+        "figures": [_figure(root, name, figure, captions[figure]) for figure in config["figures"]],
         "provenance": provenance["provenance"],
         "versions": provenance.get("versions", []),
         "models": [],
@@ -70,7 +72,7 @@ def experiment(root: Path, name: str, config: Mapping[str, Any]) -> dict[str, An
     return shown
 
 
-def _figure(root: Path, name: str, figure: str) -> dict[str, str]:
+def _figure(root: Path, name: str, figure: str, caption: str) -> dict[str, str]:
     path = layout.under(root, layout.figure(name, figure, "png"))
     try:
         content = path.read_bytes()
@@ -82,7 +84,7 @@ def _figure(root: Path, name: str, figure: str) -> dict[str, str]:
     height = int.from_bytes(content[20:24], "big")
     return {
         "name": figure,
-        "caption": caption(figure),
+        "caption": caption,
         "data": base64.b64encode(content).decode("ascii"),
         "width": str(width),
         "height": str(height),

@@ -1,8 +1,8 @@
 """Typed declarations of params.yaml: one place for name, type, range, default and sentence.
 
 The JSON schema, the reference page and the checks all come from these classes. Sections
-with a large vocabulary of their own have their own module: models in ``families``, data
-sets in ``sources``, metric options in ``metric_options``.
+with a catalogue have their own module: models and networks in ``families``, data sets in
+``sources``, options of metrics in ``metrics``.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr
 
 from t3vae.settings.blocks import Block, Colour, Count, Name, Real, Seed, field
-from t3vae.settings.families import Family
-from t3vae.settings.metric_options import Evaluation
-from t3vae.settings.network_kinds import Network
-from t3vae.settings.sources import Source
+from t3vae.settings.families import Family, Network
+from t3vae.settings.metrics import Evaluation
+from t3vae.settings.sources import AnySource
 
 __all__ = [
-    "DATA_FIGURES",
-    "IMAGE",
     "LATENTS",
     "RUN_FIELDS",
-    "THEORY_FIGURES",
     "Experiment",
     "ExtractorTraining",
     "FigureStyle",
@@ -38,30 +34,6 @@ __all__ = [
 
 LATENTS = ("prior", "alternative", "fitted")
 """Latent distributions that a model can be sampled from."""
-
-THEORY_FIGURES = ("regularizer", "tau_alpha", "high_dimension")
-"""Figures of the constants of the objective; they need no model."""
-
-IMAGE = 3
-"""Stands for the dimension of an image: channels, height, width."""
-
-DATA_FIGURES: dict[str, tuple[int, ...]] = {
-    "density": (1,),
-    "density_log": (1,),
-    "heatmaps": (2,),
-    "survival": (1, 2),
-    "tail_qq": (1, 2),
-    "metrics": (1, 2, IMAGE),
-    "history": (1, 2, IMAGE),
-    "aggregate": (1, 2, IMAGE),
-    "samples": (IMAGE,),
-    "reconstructions": (IMAGE,),
-    "paired": (IMAGE,),
-    "per_class": (IMAGE,),
-    "class_curves": (IMAGE,),
-    "attributes": (IMAGE,),
-}
-"""Figures of experiments with models, each with the data dimensions it can show."""
 
 
 class Training(Block):
@@ -147,7 +119,7 @@ class Experiment(Block):
     """A data set, and the models, seeds, metrics and figures of it."""
 
     dataset: Name = field("Name in `datasets`.")
-    figures: list[str] = field("Figures to draw.", min_length=1)
+    figures: list[str] = field("Figures to draw.", min_length=1, filled="by kind of data")
     models: list[str] | None = field("Names in `models`.", None, min_length=1)
     seeds: list[Seed] | None = field("Training seeds, one run each.", None, min_length=1)
     network: Name | None = field("Name in `networks`.", None)
@@ -159,17 +131,24 @@ class Experiment(Block):
         None,
         because="it is the scale of the decoder's distribution",
         example="0.1",
+        filled="1.0",
     )
     training: Name | None = field("Name in `training`.", None)
-    sampling: Name | None = field("Name in `sampling`.", None)
-    evaluation: Name | None = field("Name in `evaluation`.", None)
+    sampling: Name | None = field("Name in `sampling`.", None, filled="by kind of data")
+    evaluation: Name | None = field("Name in `evaluation`.", None, filled="by kind of data")
     latents: list[Literal["prior", "alternative", "fitted"]] | None = field(
-        "Latent distributions to generate from.", None, min_length=1
+        "Latent distributions to generate from.", None, min_length=1, filled="all"
     )
-    metrics: list[str] | None = field("Metrics to compute.", None, min_length=1)
-    control: Name | None = field("Model that the others are compared with, in pairs.", None)
+    metrics: list[str] | None = field(
+        "Metrics to compute.", None, min_length=1, filled="by kind of data"
+    )
+    control: Name | None = field(
+        "Model that the others are compared with, in pairs.", None, filled="a Gaussian model"
+    )
     controls: dict[Name, Annotated[list[Name], Field(min_length=1)]] | None = field(
-        "Models that a model is compared with instead of `control`, by its name.", None
+        "Models that a model is compared with instead of `control`, by its name.",
+        None,
+        filled="of t models those with the same nu",
     )
     resources: Resources | None = field("What one job may take.", None)
 
@@ -209,8 +188,8 @@ class Figures(Block):
     """Look of the figures; nothing here reruns a training or an evaluation."""
 
     style: FigureStyle = field("Measures.", FigureStyle())
-    palette: dict[str, Colour] = field(
-        "Colour of each model, as '#rrggbb'; a model without one gets a fixed fallback.",
+    colours: dict[str, Colour] = field(
+        "Colours, as '#rrggbb', of models that shall not have that of their family.",
         {},
         example="'#0072B2'",
     )
@@ -226,7 +205,7 @@ class Parameters(Block):
     device: Literal["auto", "cpu", "cuda"] = field(
         "Where models run; no part of any run's configuration.", "auto"
     )
-    datasets: dict[Name, Source] = field("Data sets, by name.", min_length=1)
+    datasets: dict[Name, AnySource] = field("Data sets, by name.", min_length=1)
     networks: dict[Name, Network] = field("Networks, by name.")
     models: dict[Name, Family] = field("Models, by name.")
     training: dict[Name, Training] = field("Training settings, by name.")

@@ -5,71 +5,71 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from t3vae.settings.catalogue import IMAGE, Source
 from t3vae.settings.config import RUN_FIELDS
-from t3vae.settings.families import is_import_path
+from t3vae.settings.figures import FIGURES
 from t3vae.settings.problems import Path_, dotted
+from t3vae.settings.sources import source_of
 from t3vae.settings.yaml_reader import UNKNOWN
 
-__all__ = ["BY_KIND", "KINDS", "Defaults"]
+__all__ = ["Defaults", "by_data"]
 
-KINDS = {
-    "constants": "curves",
-    "t_mixture_1d": "numbers in one dimension",
-    "t_mixture_2d": "numbers in two dimensions",
-    "digits": "images with classes",
-    "image_folder": "images with classes",
-    "cifar10": "images with classes",
-    "cifar100": "images with classes",
-    "svhn": "images with classes",
-    "celeba": "images with attributes",
+# In the order of tables and pages. A metric or figure that is new is in no experiment until it
+# is named here or there.
+NUMBERS = {
+    "metrics": (
+        "mmd_linear mmd ks anderson_darling ksd tail_mass_ratio tail_quantile_error hill "
+        "expected_shortfall log_likelihood reconstruction_error"
+    ),
+    "figures": "density density_log heatmaps survival tail_qq metrics history aggregate",
 }
-"""Kind of data of each source."""
-
-_TAILS = ["tail_mass_ratio", "tail_quantile_error", "hill", "expected_shortfall"]
-_FEATURES = ["frechet_distance_classifier", "kid", "precision", "recall", "density", "coverage"]
-_LATENT_SPACE = ["active_units", "latent_radius", "entropy_weight"]
-_RUNS = ["history", "aggregate"]
-
-BY_KIND: dict[str, dict[str, Any]] = {
-    "curves": {"figures": ["regularizer", "tau_alpha", "high_dimension"]},
-    "numbers in one dimension": {
-        "figures": ["density", "density_log", "survival", "tail_qq", "metrics", *_RUNS],
-        "metrics": [
-            *("mmd_linear", "mmd", "ks", "anderson_darling", "ksd", *_TAILS),
-            *("log_likelihood", "reconstruction_error"),
-        ],
-        "sampling": "synthetic",
-        "evaluation": "univariate",
-    },
-    "numbers in two dimensions": {
-        "figures": ["heatmaps", "survival", "tail_qq", "metrics", *_RUNS],
-        "metrics": [
-            *("mmd_linear", "mmd", "ksd", *_TAILS, "log_likelihood", "reconstruction_error")
-        ],
-        "sampling": "synthetic",
-        "evaluation": "bivariate",
-    },
-    "images with classes": {
-        "figures": [
-            *("samples", "reconstructions", "metrics", "paired", "per_class", "class_curves"),
-            *_RUNS,
-        ],
-        "metrics": [
-            *("reconstruction_error", *_FEATURES, "class_f1", "class_mass", *_LATENT_SPACE)
-        ],
-        "sampling": "images",
-        "evaluation": "images",
-    },
-    "images with attributes": {
-        "figures": ["samples", "reconstructions", "metrics", "paired", "attributes", *_RUNS],
-        "metrics": ["reconstruction_error", *_FEATURES, *_LATENT_SPACE],
-        "sampling": "images",
-        "evaluation": "images",
-    },
+IMAGES = {
+    "metrics": (
+        "reconstruction_error frechet_distance_classifier kid precision recall density coverage "
+        "class_f1 class_mass active_units latent_radius entropy_weight"
+    ),
+    "figures": (
+        "samples reconstructions metrics paired per_class class_curves attributes history aggregate"
+    ),
 }
-"""Defaults by kind of data; `sampling` and `evaluation` are blocks of the file."""
+CURVES = {"figures": "regularizer tau_alpha high_dimension"}
 
-BY_DATA = ("figures", "metrics", "sampling", "evaluation")
+NEEDS = {
+    **dict.fromkeys(("ks", "anderson_darling"), "one column"),
+    **dict.fromkeys(("class_f1", "class_mass", "per_class", "class_curves"), "classes"),
+    "attributes": "attributes",
+    **dict.fromkeys(("frechet_distance_classifier", "kid", "precision"), "classifier"),
+    **dict.fromkeys(("recall", "density", "coverage"), "classifier"),
+}
+"""What the data must have beside numbers or images."""
+
+
+def by_data(source: Source) -> tuple[str, dict[str, Any]]:
+    """Return the kind of data of a source in words, and the defaults of an experiment with it.
+
+    Example:
+        >>> from t3vae.settings.sources import SOURCES
+        >>> kind, defaults = by_data(SOURCES["celeba"])
+        >>> kind, defaults["figures"][3:5], defaults["sampling"]
+        ('images with attributes', ['paired', 'attributes'], 'images')
+    """
+    columns, images = source.columns, source.columns == IMAGE
+    labels = "classes" if source.labelled else "attributes" if source.attributes else ""
+    has = {"one column": columns == 1, "classifier": labels != "" or not images, labels: True}
+    names = CURVES if columns is None else IMAGES if images else NUMBERS
+    defaults: dict[str, Any] = {
+        key: [name for name in text.split() if name not in NEEDS or has.get(NEEDS[name], False)]
+        for key, text in names.items()
+    }
+    defaults["figures"] = [name for name in defaults["figures"] if FIGURES[name].fits(columns)]
+    if columns is None:
+        return "curves", defaults
+    defaults["sampling"] = "images" if images else "synthetic"
+    defaults["evaluation"] = "images" if images else "univariate" if columns == 1 else "bivariate"
+    if images:
+        return f"images with {labels}" if labels else "images", defaults
+    return "numbers in one column" if columns == 1 else "numbers in several columns", defaults
+
 
 ALWAYS: dict[str, Any] = {"latents": ["prior", "alternative", "fitted"], "sigma": 1.0}
 """Defaults of every experiment with models."""
@@ -108,12 +108,13 @@ class Defaults:
             }
 
     def _experiment(self, path: Path_, entry: dict[str, Any]) -> dict[str, Any]:
-        source = self._block("datasets", entry.get("dataset")).get("source")
-        kind = KINDS.get(source, "") if isinstance(source, str) else ""
-        if not kind and not is_import_path(source):  # a problem that is told elsewhere
-            entry |= {key: UNKNOWN for key in BY_DATA if entry.get(key) is None}
+        source = source_of(self._block("datasets", entry.get("dataset")))
+        keys = ("figures", "metrics", "sampling", "evaluation")
+        kind, defaults = "", dict.fromkeys(keys, UNKNOWN)  # the wrong source is told elsewhere
+        if source is not None:
+            kind, defaults = by_data(source)
         trains = kind != "curves" and any(entry.get(key) is not None for key in RUN_FIELDS)
-        for key, value in BY_KIND.get(kind, {}).items():
+        for key, value in defaults.items():
             if trains or key == "figures":
                 self._set(path, entry, key, value, f"default of {kind}")
         if trains:

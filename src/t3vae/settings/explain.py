@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from t3vae.errors import ConfigError
 from t3vae.settings.expand import holds
-from t3vae.settings.metric_options import SHARED_OPTIONS
+from t3vae.settings.metrics import SHARED
 from t3vae.settings.parameters import Loaded, line_of, load_with_places, was_given
 from t3vae.settings.problems import Path_, dotted, nearest
 
@@ -64,7 +64,7 @@ def values(loaded: Loaded, experiment: str) -> Iterator[Value]:
     if entry["dataset"] in resolved["extractors"]:
         paths.append(("extractors", entry["dataset"]))
     paths += [("models", model) for model in entry["models"] or ()]
-    asked = {*SHARED_OPTIONS, *(entry["metrics"] or ())}
+    asked = {*SHARED, *(entry["metrics"] or ())}
     for section, name in paths:
         block = resolved[section][name]
         for place, value in _leaves(block, (section, name)):

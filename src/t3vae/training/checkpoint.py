@@ -20,6 +20,7 @@ from t3vae.errors import CheckpointError, ConfigError, DataError
 from t3vae.maths.distributions import TMixture
 from t3vae.models.base import Model
 from t3vae.runtime import files
+from t3vae.settings.families import FAMILIES
 
 __all__ = ["FORMAT", "describe", "fitted_tensors", "load", "load_run", "save", "set_fitted"]
 
@@ -159,8 +160,8 @@ def load_run(run_dir: Path | str, device: str | torch.device = "cpu") -> Model:
 
 def _check_import(path: Path, family: Any, imports: bool) -> None:
     """Refuse to run code that only the file names."""
-    module = str(models.FAMILIES.get(family, family)).partition(":")[0]
-    if family in models.FAMILIES or imports or module in sys.modules:
+    module = str(family).partition(":")[0]
+    if family in FAMILIES or imports or module in sys.modules:
         return
     raise CheckpointError(
         f"{path}: its family {family!r} lies outside this package, and loading it runs the code "
