@@ -20,6 +20,7 @@ wildcard_constraints:
 
 
 onstart:
+    plan_files.write(Path.cwd(), PLAN)
     print(disk.start_message(PLAN, Path.cwd()), *PLAN.parameters.notes, sep="\n", file=sys.stderr)
 
 

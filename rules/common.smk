@@ -12,7 +12,7 @@ UNDER_DVC = bool(os.environ.get("DVC_STAGE"))  # DVC tells the commands of its s
 OWN = str(PARAMS.parent.resolve())  # models of one's own lie beside the parameters
 sys.path[:] = [str(SOURCE), *sys.path, OWN]
 
-from t3vae.workflow import check, disk
+from t3vae.workflow import check, disk, plan_files
 
 from t3vae.runtime import device, layout
 from t3vae.settings import parameters

@@ -112,6 +112,18 @@ def clone(origin: Path, target: Path) -> Path:
     return target
 
 
+def stages(text: str) -> list[str]:
+    """Return the stages that DVC ran, in order, from what it printed."""
+    return re.findall(r"^Running stage '(\w+)'", text, flags=re.MULTILINE)
+
+
+def width(text: str) -> int:
+    """Return the width of a printed table in columns."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert any(lines), "nothing was printed"
+    return max(map(len, lines))
+
+
 def ran(text: str) -> list[str]:
     """Return the jobs that Snakemake ran or would run, sorted, from what it printed."""
     return sorted(re.findall(r"^Job \d+: (.*)(?<!all there)$", text, flags=re.MULTILINE))

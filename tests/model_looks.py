@@ -20,3 +20,8 @@ def _known() -> dict[str, Any]:
 def of(models: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the looks of models of params.yaml; an unknown one is a family of its own."""
     return looks({model: _known().get(model, {"family": model}) for model in models})
+
+
+def label_of(model: str) -> str:
+    """Return how a model of params.yaml is called."""
+    return of([model])[model]["label"]

@@ -21,7 +21,6 @@ from t3vae.errors import ConfigError, DataError
 from t3vae.figures.axes import thin_ticks
 from t3vae.figures.history import history, limits
 from t3vae.figures.style import Style
-from t3vae.figures.titles import model_label
 from t3vae.provenance.figure_metadata import read_provenance
 from t3vae.runtime import layout
 from t3vae.settings.figures import FIGURES
@@ -229,18 +228,3 @@ def test_a_model_without_any_value_does_not_stop_a_figure(root: Path, tmp_path: 
     write_table(layout.under(tmp_path, layout.table("univariate", "metrics.csv")), frame)
     figure.run(tmp_path, config_of("univariate", "metrics"), "univariate", "metrics")
     assert output(tmp_path, "univariate", "metrics")["png"]
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("vae", "VAE"),
-        ("t3vae_nu9", "t³VAE, ν = 9"),
-        ("t3vae_nu2p5", "t³VAE, ν = 2.5"),
-        ("beta_vae_matched_scaled", "β-VAE matched, scaled"),
-        ("beta_vae_0p05", "β-VAE, 0.05"),
-        ("vaexotic", "vaexotic"),
-    ],
-)
-def test_model_labels(name: str, label: str) -> None:
-    assert model_label(name) == label

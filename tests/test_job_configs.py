@@ -20,7 +20,8 @@ from t3vae.workflow.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = ROOT / "tests/data/job_configs.json"
-LOOKS = ("looks", "labels", "captions")  # texts and colours of the catalogue, not of the file
+# What is only shown: it is no part of what a job computes.
+LOOKS = ("looks", "labels", "captions")
 
 
 def configurations() -> Iterator[tuple[str, str, Any]]:

@@ -20,7 +20,6 @@ from matplotlib.lines import Line2D
 
 from t3vae.errors import ConfigError
 from t3vae.figures.style import LATENT_COLOURS, LINES, Style
-from t3vae.figures.titles import model_label
 from t3vae.runtime import layout
 from t3vae.settings import parameters
 from t3vae.settings.families import FAMILIES
@@ -119,7 +118,7 @@ def draw(root: Path, experiment: str, name: str) -> Figure:
 
 def models_of(axes: Axes) -> dict[str, Look]:
     """Return the models that have a curve in a panel, and what it looks like."""
-    curves = [line for line in axes.lines if line.get_gid() and line.get_marker() not in ("", None)]
+    curves = [line for line in axes.lines if line.get_gid() and line.get_marker() != "None"]
     return {str(c.get_gid()): look_of(c) for c in curves if c.get_linestyle() != "None"}
 
 
@@ -153,7 +152,7 @@ def test_models_in_one_panel_are_told_apart(root: Path, experiment: str, name: s
         if isinstance(handle, Line2D)
     }
     for found in shown:
-        assert found.items() <= {m: entries.get(model_label(m)) for m in models}.items()
+        assert found.items() <= {m: entries.get(chosen[m]["label"]) for m in models}.items()
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

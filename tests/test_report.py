@@ -28,6 +28,7 @@ CONFIG: dict[str, Any] = {
         "constants": {
             "dataset": "constants",
             "models": {},
+            "labels": {},
             "seeds": [],
             "figures": ["regularizer"],
             "metrics": [],
@@ -38,6 +39,7 @@ CONFIG: dict[str, Any] = {
                 "vae": {"family": "vae", "beta": 1.0, "nu": None},
                 "t3vae_nu5": {"family": "t3vae", "nu": 5.0},
             },
+            "labels": {"vae": "VAE", "t3vae_nu5": "t³VAE, ν = 5"},
             "seeds": [0, 1, 2],
             "figures": FIGURES,
             "metrics": ["ks"],
@@ -215,7 +217,9 @@ def _tables(
 
 def test_verdict_when_the_mismatch_decides() -> None:
     words = " ".join(
-        verdict(*_tables({"vae": 0.02, "t3vae_nu5": 0.13}, {"vae": 0.002, "t3vae_nu5": 0.003}))
+        verdict(
+            *_tables({"VAE": 0.02, "t³VAE, ν = 5": 0.13}, {"VAE": 0.002, "t³VAE, ν = 5": 0.003})
+        )
     )
     assert "between 0.02 (VAE) and 0.13 (t³VAE, ν = 5)" in words
     assert "closer for 2 of 2 models" in words
@@ -226,27 +230,29 @@ def test_verdict_when_the_mismatch_decides() -> None:
 
 def test_verdict_when_it_does_not() -> None:
     words = " ".join(
-        verdict(*_tables({"vae": 0.02, "t3vae_nu5": 0.01}, {"vae": 0.05, "t3vae_nu5": 0.06}))
+        verdict(*_tables({"VAE": 0.02, "t³VAE, ν = 5": 0.01}, {"VAE": 0.05, "t³VAE, ν = 5": 0.06}))
     )
     assert "does not decide" in words
     assert "Reached by 0 of 2 models; missed by VAE; t³VAE, ν = 5." in words
 
 
 def test_verdict_with_an_exception() -> None:
-    priors = {"vae": 0.02, "t3vae_nu5": 0.1, "t3vae_nu9": 0.2}
-    words = " ".join(verdict(*_tables(priors, {"vae": 0.03, "t3vae_nu5": 0.01, "t3vae_nu9": 0.02})))
+    priors = {"VAE": 0.02, "t³VAE, ν = 5": 0.1, "t³VAE, ν = 9": 0.2}
+    words = " ".join(
+        verdict(*_tables(priors, {"VAE": 0.03, "t³VAE, ν = 5": 0.01, "t³VAE, ν = 9": 0.02}))
+    )
     assert "Not so for VAE." in words
 
 
 def test_the_goal_needs_both_tails() -> None:
-    words = " ".join(verdict(*_tables({"vae": 0.02}, {"vae": 0.002}, mass=1.3)))
+    words = " ".join(verdict(*_tables({"VAE": 0.02}, {"VAE": 0.002}, mass=1.3)))
     assert "Reached by 0 of 1 models" in words
 
 
 def test_verdict_uses_another_distance_or_says_nothing() -> None:
-    words = " ".join(verdict(*_tables({"vae": 0.02}, {"vae": 0.001}, metric="mmd")))
+    words = " ".join(verdict(*_tables({"VAE": 0.02}, {"VAE": 0.001}, metric="mmd")))
     assert "maximum mean discrepancy" in words and "Goal" not in words
-    assert verdict(*_tables({"vae": 0.02}, {"vae": 0.001}, metric="ksd")) == []
+    assert verdict(*_tables({"VAE": 0.02}, {"VAE": 0.001}, metric="ksd")) == []
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,18 @@ def check(params: Path, root: Path, records: bool, verbs: tuple[str, ...], prune
 
 
 @cli.command()
+@_options(*_COMMON)
+def plan(params: Path, root: Path) -> None:
+    """Write the plan files (plan/): what the jobs of each DVC stage are made from."""
+    from t3vae.settings import parameters
+    from t3vae.workflow import plan_files
+    from t3vae.workflow.plan import Plan
+
+    sys.path.append(str(params.resolve().parent))  # models of one's own lie beside the parameters
+    plan_files.write(root, Plan(parameters.load(params)))
+
+
+@cli.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def verify(file: Path | None) -> None:
     """Evaluate test vectors with this package's functions."""

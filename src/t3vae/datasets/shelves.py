@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from t3vae.errors import DataError
+from t3vae.published.raw_files import unreadable
 
 __all__ = ["FolderShelf", "Shelf", "ZipShelf", "open_shelf"]
 
@@ -47,7 +48,7 @@ class FolderShelf:
             with os.scandir(self.path / prefix) as entries:
                 found = [(entry.name, entry.is_dir()) for entry in entries]
         except OSError as error:
-            raise DataError(_unreadable(self.path / prefix, error)) from error
+            raise DataError(unreadable(self.path / prefix, error)) from error
         for name, is_folder in found:
             if _hidden(name):
                 continue
@@ -71,7 +72,7 @@ class FolderShelf:
         try:
             return (self.path / name).read_bytes()
         except OSError as error:
-            raise DataError(_unreadable(self.path / name, error)) from error
+            raise DataError(unreadable(self.path / name, error)) from error
 
 
 class ZipShelf:
@@ -155,7 +156,3 @@ def open_shelf(path: Path) -> Shelf:
 
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name in HIDDEN
-
-
-def _unreadable(path: Path, error: OSError) -> str:
-    return f"{path}: cannot be read ({error.strerror or error}). Check the file and its rights."

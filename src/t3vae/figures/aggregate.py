@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from t3vae.figures.axes import log_axis, panel_title, wrapped
 from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_colour, latent_handle
-from t3vae.figures.titles import LATENT_LABELS, model_label, used_latents
+from t3vae.figures.titles import LATENT_LABELS, used_latents
 
 __all__ = ["aggregate"]
 
@@ -34,7 +34,7 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         area_handle(GREY, LATENT_LABELS["aggregate"]),
         *(latent_handle(n) for n in latents),
     ]
-    titles = [wrapped(model_label(m), 27.0 if wide else 38.0) for m in models]
+    titles = [wrapped(style.label(m), 27.0 if wide else 38.0) for m in models]
     high = 3.2 * max((text.count("\n") for text in titles), default=0)
     drawn, grid = style.panels(
         rows,

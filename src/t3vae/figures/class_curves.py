@@ -14,7 +14,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from t3vae.figures.axes import few_handle, log_axis, panel_title, short_number, thin_ticks, wrapped
 from t3vae.figures.style import Style
-from t3vae.figures.titles import model_label
 
 __all__ = ["class_curves"]
 
@@ -56,7 +55,7 @@ def class_curves(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     wide = columns > 2
     page = (style.page_width_mm if wide else style.column_width_mm) * 7.5 / style.font_size
     width = (page - LEFT_MM - 2.0 - (columns - 1) * GAP_MM) / columns
-    names = [[wrapped(model_label(m), width + 1.8 - HANDLE_MM) for m in (a, *b)] for a, b in shown]
+    names = [[wrapped(style.label(m), width + 1.8 - HANDLE_MM) for m in (a, *b)] for a, b in shown]
     lines = max((sum(text.count("\n") + 1 for text in texts) for texts in names), default=1)
     models = [model for model, _ in shown]
     around: Any = {

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from t3vae.figures.axes import panel_title
 from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_colour, latent_handle
-from t3vae.figures.titles import LATENT_LABELS, model_label, used_latents
+from t3vae.figures.titles import LATENT_LABELS, used_latents
 
 __all__ = ["density", "density_log"]
 
@@ -72,7 +72,7 @@ def _panels(table: pd.DataFrame, style: Style) -> tuple[Figure, list[Axes]]:
         for latent in latents:
             _distribution(axes, part[part["latent"] == latent], latent)
         axes.set_xlim(truth["left"].min(), truth["right"].max())
-        panel_title(axes, model_label(models[i]))
+        panel_title(axes, style.label(models[i]))
         axes.tick_params(labelbottom=i + columns >= len(models), labelleft=i % columns == 0)
         if i + columns >= len(models):
             axes.set_xlabel("x")

@@ -18,7 +18,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from t3vae.figures.axes import panel_title, short_number, wrapped
 from t3vae.figures.style import OKABE_ITO, Style, model_handle
-from t3vae.figures.titles import model_label
 
 __all__ = ["history"]
 
@@ -28,7 +27,7 @@ PARTS = {
     "total": OKABE_ITO["black"],
 }
 MANY = 10
-_TRAINING: dict[str, Any] = {"linewidth": 0.5, "marker": ""}
+_TRAINING: dict[str, Any] = {"linewidth": 0.5, "marker": "None"}
 _SHIFT = 0.5  # of the axis: how far beyond settled values a curve is still followed
 
 
@@ -80,7 +79,7 @@ def _of_parts(table: pd.DataFrame, models: Sequence[str], style: Style) -> tuple
 def _of_models(table: pd.DataFrame, models: Sequence[str], style: Style) -> tuple[Figure, Panels]:
     rows, columns, wide = style.grid(len(models))
     legend = [(Line2D([], [], color=colour), part) for part, colour in PARTS.items()]
-    titles = [wrapped(model_label(m), 27.0) for m in models]
+    titles = [wrapped(style.label(m), 27.0) for m in models]
     high = 3.2 * max(text.count("\n") for text in titles)
     drawn, grid = style.panels(
         rows,

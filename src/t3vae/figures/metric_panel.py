@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 
 from t3vae.figures.axes import few_handle, log_axis, panel_title, point, short_number, thin_ticks
 from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle, latent_colour
-from t3vae.figures.titles import LATENT_LABELS, model_label, used_latents
+from t3vae.figures.titles import LATENT_LABELS, used_latents
 from t3vae.tables.headlines import HEADLINES, Headline, select
 
 __all__ = ["metrics"]
@@ -41,7 +41,7 @@ def metrics(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         (3.5 if len(models) < 20 else 3.1) * max(len(models), 3),
         wide=wide,
         legend=_legend(latents, shown),
-        left=max(2.0 + 1.45 * max(len(model_label(m)) for m in models), 11.0),
+        left=max(2.0 + 1.45 * max(len(style.label(m)) for m in models), 11.0),
         right=4.0,
         bottom=5.0,
         gap_x=6.5,
@@ -51,7 +51,7 @@ def metrics(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         if i >= len(shown):
             axes.set_visible(False)
             continue
-        _panel(axes, *shown[i], models, latents)
+        _panel(axes, *shown[i], models, latents, style)
         axes.tick_params(labelleft=i % columns == 0)
     return drawn
 
@@ -62,6 +62,7 @@ def _panel(
     rows: pd.DataFrame,
     models: list[str],
     latents: list[str],
+    style: Style,
 ) -> None:
     ideal = rows["ideal"].dropna()
     if len(ideal):
@@ -91,7 +92,7 @@ def _panel(
     for i in range(0, len(models), 2):
         axes.axhspan(i - 0.5, i + 0.5, color="#F3F3F3", linewidth=0, zorder=0)
     axes.set_ylim(len(models) - 0.5, -0.5)
-    axes.set_yticks(range(len(models)), [model_label(m) for m in models])
+    axes.set_yticks(range(len(models)), [style.label(m) for m in models])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     panel_title(axes, headline.label)

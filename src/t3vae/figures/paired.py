@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from t3vae.figures.axes import few_handle, panel_title, point, short_number, thin_ticks, wrapped
 from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle, latent_colour
-from t3vae.figures.titles import model_label, used_latents
+from t3vae.figures.titles import used_latents
 from t3vae.tables.headlines import HEADLINES, Headline
 
 __all__ = ["paired"]
@@ -40,7 +40,7 @@ def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     latents = used_latents(list(table["latent"].dropna().unique()))
     many = len(lines) > MANY
     columns = min(6 if many else 4, max(1, len(shown)))
-    texts = [model_label(model) if model else f"− {model_label(c)}:" for model, c in lines]
+    texts = [style.label(model) if model else f"− {style.label(c)}:" for model, c in lines]
     left, gap = 3.0 + 1.45 * max(map(len, texts), default=4), 4.5 if many else 6.5
     legend = [distribution_point_handle(latent) for latent in latents]
     if any(found["flag"].notna().any() for _, found in shown):

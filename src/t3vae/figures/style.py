@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT, model_label
+from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT
 from t3vae.provenance.figure_metadata import PNG_KEY
 from t3vae.runtime.files import write_bytes
 
@@ -80,7 +80,7 @@ class Style:
 
     Attributes:
         models: names of the models, in the order of the parameters.
-        looks: colour, marker and line of each model.
+        looks: label, colour, marker and line of each model.
         column_width_mm, page_width_mm: one column, and the full width for many models.
         font_size: of all text, in points.
         line_width: of curves, in points.
@@ -147,6 +147,10 @@ class Style:
             mpl.rcParams.update(defaults)
             mpl.rcParams.update(settings)
             yield
+
+    def label(self, model: str) -> str:
+        """Return how a model is called."""
+        return self.looks[model]["label"]
 
     def curve(self, model: str) -> dict[str, Any]:
         """Return colour, line and markers of a model's curve, as matplotlib names them."""
@@ -287,7 +291,7 @@ def area_handle(colour: str, text: str) -> tuple[Artist, str]:
 
 def model_handle(model: str, style: Style) -> tuple[Artist, str]:
     """Return the legend entry of a model drawn as a line."""
-    return Line2D([], [], **style.curve(model)), model_label(model)
+    return Line2D([], [], **style.curve(model)), style.label(model)
 
 
 def save(

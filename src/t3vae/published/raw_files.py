@@ -20,6 +20,7 @@ __all__ = [
     "folder_of",
     "locate",
     "missing_message",
+    "unreadable",
     "verify",
 ]
 
@@ -165,7 +166,7 @@ def checksums(path: Path, algorithms: Iterable[str]) -> dict[str, str]:
                 for state in found.values():
                     state.update(block)
     except OSError as error:
-        raise DataError(_unreadable(path, error)) from error
+        raise DataError(unreadable(path, error)) from error
     return {name: state.hexdigest() for name, state in found.items()}
 
 
@@ -183,7 +184,7 @@ def verify(path: Path, size: int | None, expected: Mapping[str, str]) -> dict[st
     try:
         given = path.stat().st_size
     except OSError as error:
-        raise DataError(_unreadable(path, error)) from error
+        raise DataError(unreadable(path, error)) from error
     if size is not None and given != size:
         kind = "cut" if given < size else "another file"
         raise DataError(
@@ -200,5 +201,6 @@ def verify(path: Path, size: int | None, expected: Mapping[str, str]) -> dict[st
     return found
 
 
-def _unreadable(path: Path, error: OSError) -> str:
+def unreadable(path: Path, error: OSError) -> str:
+    """Say that a file cannot be read, and why."""
     return f"{path}: cannot be read ({error.strerror or error}). Check the file and its rights."

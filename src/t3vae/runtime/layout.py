@@ -15,6 +15,7 @@ __all__ = [
     "loss_history",
     "manifest",
     "metrics",
+    "plan_file",
     "prepared",
     "report",
     "run_dir",
@@ -113,6 +114,16 @@ def figure(experiment: str, name: str, ending: str) -> str:
 def report() -> str:
     """The report page."""
     return "results/report.html"
+
+
+def plan_file(stage: str) -> str:
+    """What the jobs of a DVC stage are made from; not a result.
+
+    Example:
+        >>> plan_file("train")
+        'plan/train.json'
+    """
+    return f"plan/{stage}.json"
 
 
 def scratch(digest: str) -> str:

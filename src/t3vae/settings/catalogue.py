@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "options",
     "tagged",
+    "usual",
 ]
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -54,6 +55,7 @@ class ModelFamily:
         hue: hue of its colours in degrees, see :mod:`t3vae.settings.looks`.
         marker: marker of its curves.
         conditional: whether it needs a class for each row.
+        controls: families in which a t model has its controls, by default those with its nu.
     """
 
     code: str
@@ -62,6 +64,7 @@ class ModelFamily:
     hue: float
     marker: str
     conditional: bool = False
+    controls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,9 @@ class Metric:
             values that the ``model`` computes on test points.
         extractor: extractor of its features, where the option ``features`` does not say it.
         more: labels and directions of further entries that it writes, by their name.
+        needs: ``labelled`` or ``attributes``, where the source must have them.
+        usual: whether an experiment that lists no metrics has it, and numbers of columns for
+            which alone it has (it may be listed for others).
     """
 
     code: str
@@ -131,6 +137,8 @@ class Metric:
     of: str = "samples"
     extractor: str | None = None
     more: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    needs: str | None = None
+    usual: bool | tuple[int, ...] = True
 
     def entries(self, name: str) -> dict[str, tuple[str, str]]:
         """Return labels and directions of the entries that it writes under its ``name``."""
@@ -158,6 +166,7 @@ class Figure:
         tables: tables that it reads.
         caption: one paragraph of plain text.
         columns: numbers of columns that it can show; empty for every one.
+        needs: ``labelled`` or ``attributes``, where the source must have them.
     """
 
     code: str
@@ -165,6 +174,7 @@ class Figure:
     tables: tuple[str, ...]
     caption: str
     columns: tuple[int, ...] = ()
+    needs: str | None = None
 
     def fits(self, columns: int | None) -> bool:
         """Say whether it can show data with so many columns (:data:`IMAGE` for images)."""
@@ -183,6 +193,19 @@ def is_import_path(name: Any) -> bool:
         (True, False)
     """
     return isinstance(name, str) and IMPORT_PATH.fullmatch(name) is not None
+
+
+def usual(table: Mapping[str, Metric] | Mapping[str, Figure], source: Source) -> list[str]:
+    """Return the metrics or figures that an experiment on data of a source has by default."""
+    found = []
+    for name, entry in table.items():
+        chosen = getattr(entry, "usual", True)
+        if isinstance(chosen, tuple):
+            chosen = source.columns in chosen
+        has = entry.needs is None or getattr(source, entry.needs)
+        if chosen and has and entry.fits(source.columns):
+            found.append(name)
+    return found
 
 
 def load(table: Mapping[str, Any], name: str, what: str) -> Any:

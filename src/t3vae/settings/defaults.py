@@ -5,47 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from t3vae.settings.catalogue import IMAGE, Source
+from t3vae.settings.catalogue import IMAGE, Source, usual
 from t3vae.settings.config import RUN_FIELDS
+from t3vae.settings.families import FAMILIES
 from t3vae.settings.figures import FIGURES
+from t3vae.settings.metrics import METRICS
 from t3vae.settings.problems import Path_, dotted
 from t3vae.settings.sources import source_of
 from t3vae.settings.yaml_reader import UNKNOWN
 
 __all__ = ["Defaults", "by_data"]
 
-# In the order of tables and pages. A metric or figure that is new is in no experiment until it
-# is named here or there.
-NUMBERS = {
-    "metrics": (
-        "mmd_linear mmd ks anderson_darling ksd tail_mass_ratio tail_quantile_error hill "
-        "expected_shortfall log_likelihood reconstruction_error"
-    ),
-    "figures": "density density_log heatmaps survival tail_qq metrics history aggregate",
-}
-IMAGES = {
-    "metrics": (
-        "reconstruction_error frechet_distance_classifier kid precision recall density coverage "
-        "class_f1 class_mass active_units latent_radius entropy_weight"
-    ),
-    "figures": (
-        "samples reconstructions metrics paired per_class class_curves attributes history aggregate"
-    ),
-}
-CURVES = {"figures": "regularizer tau_alpha high_dimension"}
+BY_DATA = ("figures", "metrics", "sampling", "evaluation")
 
-NEEDS = {
-    **dict.fromkeys(("ks", "anderson_darling"), "one column"),
-    **dict.fromkeys(("class_f1", "class_mass", "per_class", "class_curves"), "classes"),
-    "attributes": "attributes",
-    **dict.fromkeys(("frechet_distance_classifier", "kid", "precision"), "classifier"),
-    **dict.fromkeys(("recall", "density", "coverage"), "classifier"),
-}
-"""What the data must have beside numbers or images."""
+ALWAYS: dict[str, Any] = {"latents": ["prior", "alternative", "fitted"], "sigma": 1.0}
+"""Defaults of every experiment with models."""
 
 
 def by_data(source: Source) -> tuple[str, dict[str, Any]]:
-    """Return the kind of data of a source in words, and the defaults of an experiment with it.
+    """Return the kind of data of a source in words, and the defaults of experiments with it.
+
+    The catalogue says which figures and metrics; `sampling` and `evaluation` are blocks of the file.
 
     Example:
         >>> from t3vae.settings.sources import SOURCES
@@ -53,29 +33,17 @@ def by_data(source: Source) -> tuple[str, dict[str, Any]]:
         >>> kind, defaults["figures"][3:5], defaults["sampling"]
         ('images with attributes', ['paired', 'attributes'], 'images')
     """
-    columns, images = source.columns, source.columns == IMAGE
-    labels = "classes" if source.labelled else "attributes" if source.attributes else ""
-    has = {"one column": columns == 1, "classifier": labels != "" or not images, labels: True}
-    names = CURVES if columns is None else IMAGES if images else NUMBERS
-    defaults: dict[str, Any] = {
-        key: [name for name in text.split() if name not in NEEDS or has.get(NEEDS[name], False)]
-        for key, text in names.items()
-    }
-    defaults["figures"] = [name for name in defaults["figures"] if FIGURES[name].fits(columns)]
-    if columns is None:
-        return "curves", defaults
-    defaults["sampling"] = "images" if images else "synthetic"
-    defaults["evaluation"] = "images" if images else "univariate" if columns == 1 else "bivariate"
-    if images:
-        return f"images with {labels}" if labels else "images", defaults
-    return "numbers in one column" if columns == 1 else "numbers in several columns", defaults
-
-
-ALWAYS: dict[str, Any] = {"latents": ["prior", "alternative", "fitted"], "sigma": 1.0}
-"""Defaults of every experiment with models."""
-
-CONTROLS = {"t3vae": ("vae", "gaussian_twin"), "t3hvae": ("hvae",), "c_t3vae": ("c_vae", "t3vae")}
-"""Families in which a t model has its controls: the models with the same nu."""
+    found: dict[str, Any] = {"figures": usual(FIGURES, source)}
+    if source.columns is None:
+        return "curves", found
+    found["metrics"] = usual(METRICS, source)
+    if source.columns == IMAGE:
+        found["sampling"], found["evaluation"] = "images", "images"
+        with_ = " with classes" if source.labelled else " with attributes" * source.attributes
+        return f"images{with_}", found
+    found["sampling"] = "synthetic"
+    found["evaluation"] = "univariate" if source.columns == 1 else "bivariate"
+    return f"numbers in {'one column' if source.columns == 1 else 'several columns'}", found
 
 
 class Defaults:
@@ -109,8 +77,7 @@ class Defaults:
 
     def _experiment(self, path: Path_, entry: dict[str, Any]) -> dict[str, Any]:
         source = source_of(self._block("datasets", entry.get("dataset")))
-        keys = ("figures", "metrics", "sampling", "evaluation")
-        kind, defaults = "", dict.fromkeys(keys, UNKNOWN)  # the wrong source is told elsewhere
+        kind, defaults = "", dict.fromkeys(BY_DATA, UNKNOWN)  # the wrong source is told elsewhere
         if source is not None:
             kind, defaults = by_data(source)
         trains = kind != "curves" and any(entry.get(key) is not None for key in RUN_FIELDS)
@@ -165,7 +132,8 @@ class Defaults:
         said = {model: self._block("models", model) for model in listed}
         for model, block in said.items():
             family, nu = block.get("family"), block.get("nu")
-            families = CONTROLS.get(family, ()) if isinstance(family, str) else ()
+            known = FAMILIES.get(family) if isinstance(family, str) else None
+            families = known.controls if known else ()
             same = [other for other in listed if other != model and said[other].get("nu") == nu]
             controls = [other for f in families for other in same if said[other].get("family") == f]
             if controls and nu is not None:

@@ -254,7 +254,9 @@ FAMILIES: dict[str, ModelFamily] = {
     ),
     "de_vae": ModelFamily(f"{_CODE}.de_vae:DEVAE", DEVae, _of_nu("DE-VAE"), 86, "P"),
     "vae_st": ModelFamily(f"{_CODE}.vae_st:VAEst", VaeSt, _of_nu("VAE-st"), 150, "X"),
-    "t3vae": ModelFamily(f"{_CODE}.t3vae:T3VAE", T3Vae, _of_nu("t³VAE"), 248, "D"),
+    "t3vae": ModelFamily(
+        f"{_CODE}.t3vae:T3VAE", T3Vae, _of_nu("t³VAE"), 248, "D", controls=("vae", "gaussian_twin")
+    ),
     "gaussian_twin": ModelFamily(
         f"{_CODE}.gaussian_twin:GaussianTwin", GaussianTwin, _twin, 22, "d"
     ),
@@ -273,12 +275,18 @@ FAMILIES: dict[str, ModelFamily] = {
         "p",
     ),
     "hvae": ModelFamily(f"{_CODE}.hvae:HVAE", Hvae, _gaussian("HVAE"), 338, "v"),
-    "t3hvae": ModelFamily(f"{_CODE}.t3hvae:T3HVAE", T3Hvae, _t3hvae, 197, "^"),
+    "t3hvae": ModelFamily(f"{_CODE}.t3hvae:T3HVAE", T3Hvae, _t3hvae, 197, "^", controls=("hvae",)),
     "c_vae": ModelFamily(
         f"{_CODE}.c_vae:CVAE", CVae, _gaussian("C-VAE"), 70, "<", conditional=True
     ),
     "c_t3vae": ModelFamily(
-        f"{_CODE}.c_t3vae:CT3VAE", CT3Vae, _of_nu("C-t³VAE"), 277, ">", conditional=True
+        f"{_CODE}.c_t3vae:CT3VAE",
+        CT3Vae,
+        _of_nu("C-t³VAE"),
+        277,
+        ">",
+        conditional=True,
+        controls=("c_vae", "t3vae"),
     ),
 }
 """Model families of this package, by name."""

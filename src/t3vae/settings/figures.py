@@ -30,6 +30,16 @@ FIGURES: dict[str, Figure] = {
         "samples fell into a bin.",
         columns=(1,),
     ),
+    "heatmaps": Figure(
+        f"{_CODE}.heatmaps:heatmaps",
+        "numbers",
+        ("heatmaps.csv",),
+        "Bivariate densities (decadic logarithm, one colour scale): the true distribution "
+        "above, then one row a model and one column a latent distribution. Each is a "
+        "histogram of generated data, averaged over seeds; cells without a draw are white. "
+        "Models without a p* of their own have no panel in its column.",
+        columns=(2,),
+    ),
     "survival": Figure(
         f"{_CODE}.tails:survival",
         "numbers",
@@ -51,52 +61,6 @@ FIGURES: dict[str, Figure] = {
         "band is the 95 % sampling band of the order statistics of a true sample of the same "
         "size. Lines are means over seeds.",
     ),
-    "heatmaps": Figure(
-        f"{_CODE}.heatmaps:heatmaps",
-        "numbers",
-        ("heatmaps.csv",),
-        "Bivariate densities (decadic logarithm, one colour scale): the true distribution "
-        "above, then one row a model and one column a latent distribution. Each is a "
-        "histogram of generated data, averaged over seeds; cells without a draw are white. "
-        "Models without a p* of their own have no panel in its column.",
-        columns=(2,),
-    ),
-    "metrics": Figure(
-        f"{_CODE}.metric_panel:metrics",
-        "any",
-        ("metrics.csv",),
-        "Headline metrics: means over seeds with 95 % intervals (Student's t over seeds). The "
-        "colour says from which latent distribution the decoder's input was drawn. The dotted "
-        "line is the value of the true distribution, where it has one. Axes are logarithmic "
-        "where the values span decades; intervals may go beyond the panel. A hollow marker: "
-        "from fewer images than twice the number of features, which makes a Fréchet distance "
-        "too large. A dash stands for values that do not exist, such as the class that an "
-        "unconditional model was asked for.",
-    ),
-    "history": Figure(
-        f"{_CODE}.history:history",
-        "any",
-        ("history.csv",),
-        "Training curves: reconstruction, regularizer and total loss, in the doubled convention "
-        "of the package (two units a nat), on validation data (thick; bands: smallest to "
-        "largest seed) and on training data (thin), up to the last epoch that every seed "
-        "reached. Axes hold what curves settle to and most of their descent; a triangle at an "
-        "edge marks where a mean leaves the axes later on, with its furthest value where there "
-        "is room. Objectives differ between models and their constants depend on the degrees of "
-        "freedom: compare the shape of a curve, never the heights of two. Many models have a "
-        "panel each, with an axis of its own.",
-    ),
-    "aggregate": Figure(
-        f"{_CODE}.aggregate:aggregate",
-        "any",
-        ("aggregate.csv", "latent_mismatch.csv"),
-        "What decides: the aggregate posterior (grey: one encoding of every training point) "
-        "against each latent distribution, in latent space on a logarithmic axis, for the "
-        "first seed of each model. Numbers are the Kolmogorov-Smirnov distances between "
-        "distribution and aggregate posterior, means over seeds, in the colour of the "
-        "distribution. The decoder has learned to map the grey area to the data; a "
-        "distribution that differs from it decodes to something else.",
-    ),
     "samples": Figure(
         f"{_CODE}.image_grids:samples",
         "images",
@@ -115,6 +79,18 @@ FIGURES: dict[str, Figure] = {
         "Test images (first row) and their reconstructions by each model, first seed, one "
         "latent draw an image. Columns are groups of classes by number of training images "
         "(for faces: the rarest attributes); all models get the same images.",
+    ),
+    "metrics": Figure(
+        f"{_CODE}.metric_panel:metrics",
+        "any",
+        ("metrics.csv",),
+        "Headline metrics: means over seeds with 95 % intervals (Student's t over seeds). The "
+        "colour says from which latent distribution the decoder's input was drawn. The dotted "
+        "line is the value of the true distribution, where it has one. Axes are logarithmic "
+        "where the values span decades; intervals may go beyond the panel. A hollow marker: "
+        "from fewer images than twice the number of features, which makes a Fréchet distance "
+        "too large. A dash stands for values that do not exist, such as the class that an "
+        "unconditional model was asked for.",
     ),
     "paired": Figure(
         f"{_CODE}.paired:paired",
@@ -142,6 +118,7 @@ FIGURES: dict[str, Figure] = {
         "the class that the classifier sees. Grey: no value, since the model drew too few "
         "such images or was asked for no class. †: with values from fewer images than twice "
         "the number of features, which makes Fréchet distances too large.",
+        needs="labelled",
     ),
     "class_curves": Figure(
         f"{_CODE}.class_curves:class_curves",
@@ -163,6 +140,7 @@ FIGURES: dict[str, Figure] = {
         "shares are right for balanced classes, and the thin black line is the share in the "
         "training images. A hollow marker of the model: from fewer images than twice the number "
         "of features.",
+        needs="labelled",
     ),
     "attributes": Figure(
         f"{_CODE}.class_heatmaps:attributes",
@@ -174,6 +152,31 @@ FIGURES: dict[str, Figure] = {
         "values span more than a factor of four (intervals are in attributes.csv); lower is "
         "better. †: with values from fewer images than twice the number of features, which "
         "makes Fréchet distances too large.",
+        needs="attributes",
+    ),
+    "history": Figure(
+        f"{_CODE}.history:history",
+        "any",
+        ("history.csv",),
+        "Training curves: reconstruction, regularizer and total loss, in the doubled convention "
+        "of the package (two units a nat), on validation data (thick; bands: smallest to "
+        "largest seed) and on training data (thin), up to the last epoch that every seed "
+        "reached. Axes hold what curves settle to and most of their descent; a triangle at an "
+        "edge marks where a mean leaves the axes later on, with its furthest value where there "
+        "is room. Objectives differ between models and their constants depend on the degrees of "
+        "freedom: compare the shape of a curve, never the heights of two. Many models have a "
+        "panel each, with an axis of its own.",
+    ),
+    "aggregate": Figure(
+        f"{_CODE}.aggregate:aggregate",
+        "any",
+        ("aggregate.csv", "latent_mismatch.csv"),
+        "What decides: the aggregate posterior (grey: one encoding of every training point) "
+        "against each latent distribution, in latent space on a logarithmic axis, for the "
+        "first seed of each model. Numbers are the Kolmogorov-Smirnov distances between "
+        "distribution and aggregate posterior, means over seeds, in the colour of the "
+        "distribution. The decoder has learned to map the grey area to the data; a "
+        "distribution that differs from it decodes to something else.",
     ),
     "regularizer": Figure(
         f"{_CODE}.theory:regularizer",

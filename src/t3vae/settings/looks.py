@@ -1,4 +1,4 @@
-"""How the models of an experiment look in figures: colour, marker and line of each.
+"""How the models of an experiment look in figures: label, colour, marker and line of each.
 
 Hue and marker say the family and stand in its catalogue entry; lightness and line say the member
 of it, from dark to light in the order of ``nu``, then of the other parameters. Members of one
@@ -33,14 +33,14 @@ WARMER = 0.07
 
 
 def looks(models: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Return colour, marker and line of each model of one experiment.
+    """Return label, colour, marker and line of each model of one experiment.
 
     Args:
         models: family and parameters of each model, in the order of the experiment.
 
     Example:
         >>> looks({"a": {"family": "t3vae", "nu": 9.0}, "b": {"family": "vae"}})["a"]
-        {'colour': '#097bca', 'marker': 'D', 'line': 'solid'}
+        {'label': 't³VAE, ν = 9', 'colour': '#097bca', 'marker': 'D', 'line': 'solid'}
     """
     families: dict[str, list[str]] = {}
     for name, model in models.items():
@@ -55,7 +55,18 @@ def looks(models: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
         for rank, name in enumerate(sorted(members, key=lambda name: _order(models[name]))):
             colour = _colour(hue, (rank + 0.5) / len(members))
             found[name] = {"colour": colour, "marker": marker, "line": lines[rank % len(lines)]}
-    return {name: found[name] for name in models}
+    return {name: {"label": label, **found[name]} for name, label in _labels(models).items()}
+
+
+def _labels(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return a label for each model; where two are called the same, their names stand behind."""
+    found = {}
+    for name, model in models.items():
+        entry = FAMILIES.get(model["family"])
+        label = name if entry is None else entry.label
+        found[name] = label if isinstance(label, str) else label(model)
+    twice = [label for label in found.values() if list(found.values()).count(label) > 1]
+    return {n: f"{label} ({n})" if label in twice else label for n, label in found.items()}
 
 
 def _order(model: Mapping[str, Any]) -> list[tuple[float, str]]:

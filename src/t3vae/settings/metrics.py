@@ -122,9 +122,14 @@ METRICS: dict[str, Metric] = {
         NoOptions,
         "Kolmogorov–Smirnov distance",
         "lower",
+        usual=(1,),
     ),
     "anderson_darling": Metric(
-        f"{_CODE}.goodness:anderson_darling_entries", NoOptions, "Anderson–Darling A²", "lower"
+        f"{_CODE}.goodness:anderson_darling_entries",
+        NoOptions,
+        "Anderson–Darling A²",
+        "lower",
+        usual=(1,),
     ),
     "ksd": Metric(
         f"{_CODE}.stein:discrepancy_entries", Ksd, "kernel Stein discrepancy (squared)", "lower"
@@ -185,6 +190,7 @@ METRICS: dict[str, Metric] = {
         "lower",
         **_IMAGES,
         extractor="inception",
+        usual=False,
     ),
     "kid": Metric(
         f"{_CODE}.kid:kid_entries", Kid, "kernel distance of features (KID)", "lower", **_IMAGES
@@ -204,6 +210,7 @@ METRICS: dict[str, Metric] = {
         "higher",
         **_IMAGES,
         extractor="classifier",
+        needs="labelled",
     ),
     "class_mass": Metric(
         f"{_CODE}.per_class:mass_entries",
@@ -212,6 +219,7 @@ METRICS: dict[str, Metric] = {
         "none",
         **_IMAGES,
         extractor="classifier",
+        needs="labelled",
     ),
     "active_units": Metric(
         f"{_CODE}.latent_space:unit_entries",

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from t3vae import models
-from t3vae.errors import CheckpointError, ConfigError, DataError
+from t3vae.errors import CheckpointError, DataError
 from t3vae.maths.distributions import TMixture
 from t3vae.models.base import Model
 from t3vae.runtime import files
@@ -26,18 +26,6 @@ __all__ = ["FORMAT", "describe", "fitted_tensors", "load", "load_run", "save", "
 
 FORMAT = 1
 _FITTED = ("weights", "loc", "scale", "nu")
-# What building raises on a description that was not written by :func:`save`.
-_NOT_A_DESCRIPTION = (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    RuntimeError,
-    MemoryError,
-    ConfigError,
-)
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -128,9 +116,11 @@ def load(path: Path | str, device: str | torch.device = "cpu", *, imports: bool 
             network=description["network"],
             classes=description.get("classes"),
         )
+    except CheckpointError:
+        raise
     except DataError as error:
         raise CheckpointError(str(error)) from error
-    except _NOT_A_DESCRIPTION as error:
+    except Exception as error:  # whatever another's description makes of building
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{path}: not a checkpoint of this package ({first}). Train the model again."

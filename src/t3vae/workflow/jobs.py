@@ -280,6 +280,7 @@ class Collect(Job):
 
 
 class _Look(Block):
+    label: str
     colour: Colour
     marker: Marker
     line: Line
@@ -312,6 +313,7 @@ class Figure(Job):
 class _ReportExperiment(Block):
     dataset: Name
     models: dict[Name, Family]
+    labels: dict[Name, str]
     seeds: list[Seed]
     figures: list[Name]
     metrics: list[str]
@@ -329,9 +331,11 @@ class Report(Job):
         found = {}
         for name in suite_experiments(params):
             entry = params.experiments[name]
+            models = {model: _dumped(params.models[model]) for model in entry.models or ()}
             found[name] = {
                 "dataset": entry.dataset,
-                "models": {model: _dumped(params.models[model]) for model in entry.models or ()},
+                "models": models,
+                "labels": {model: look["label"] for model, look in looks(models).items()},
                 "seeds": list(entry.seeds or ()),
                 "figures": list(entry.figures),
                 "metrics": list(entry.metrics or ()),
