@@ -25,7 +25,7 @@ ALWAYS: dict[str, Any] = {"latents": ["prior", "alternative", "fitted"], "sigma"
 def by_data(source: Source) -> tuple[str, dict[str, Any]]:
     """Return the kind of data of a source in words, and the defaults of experiments with it.
 
-    The catalogue says which figures and metrics; `sampling` and `evaluation` are blocks of the file.
+    The catalogue says which figures and metrics; `sampling` and `evaluation` name blocks.
 
     Example:
         >>> from t3vae.settings.sources import SOURCES
