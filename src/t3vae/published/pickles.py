@@ -95,7 +95,7 @@ def read_pickle(content: bytes, where: str = "pickle") -> Any:
         return value
     except Exception as error:  # whatever a damaged pickle makes of the reader
         raise DataError(
-            f"{where}: not a pickle of plain values and bytes ({error or type(error).__name__}). "
+            f"{where}: not a pickle of plain values and bytes ({str(error) or type(error).__name__}). "
             "It was not run. Fetch the file again from its source."
         ) from error
 

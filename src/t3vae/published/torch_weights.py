@@ -50,8 +50,10 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"{str(name)[:80]!r} is no plain tensor in the order of its rows")
         return {str(name): tensor.detach().numpy() for name, tensor in tensors.items()}
     except Exception as error:  # whatever a damaged file makes of the reader
-        text, named = re.split(r"\n|\. ", str(error)), re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"{named[1]!r} is not allowed" if named else text[0] or type(error).__name__
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        reason = re.split(r"\n|\. ", str(error))[0]  # what follows tells how to allow everything
+        if not isinstance(error, ValueError):
+            reason = f"{named[1]!r} is not allowed" if named else f"{type(error).__name__} {reason}"
         raise DataError(
             f"{path}: not a file of weights by torch.save ({reason}). It was not run. "
             "Fetch the file again from its source."
