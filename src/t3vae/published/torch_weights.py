@@ -48,6 +48,11 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
             plain = type(tensor) is torch.Tensor and tensor.dtype in _TYPES
             if not plain or not tensor.is_contiguous():
                 raise ValueError(f"{str(name)[:80]!r} is no plain tensor in the order of its rows")
+        stores = [tensor.untyped_storage() for tensor in tensors.values()]
+        if sum({store.data_ptr(): len(store) for store in stores}.values()) > len(
+            content
+        ):  # what is not in the file is not set to anything
+            raise ValueError("its tensors are larger than the file")
         return {str(name): tensor.detach().numpy() for name, tensor in tensors.items()}
     except Exception as error:  # whatever a damaged file makes of the reader
         named = re.search(r"GLOBAL (\S+)", str(error))
