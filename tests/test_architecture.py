@@ -17,7 +17,7 @@ SOURCE = Path(t3vae.__file__).parent
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "runtime": {"errors"},
-    "provenance": {"errors"},
+    "provenance": {"errors", "runtime"},
     "settings": {"errors"},
     "maths": {"errors", "runtime"},
     "networks": {"errors"},

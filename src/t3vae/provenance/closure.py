@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.machinery import PathFinder
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from t3vae.errors import ConfigError
+from t3vae.provenance import sources
+from t3vae.provenance.sources import PACKAGE
 
-__all__ = ["OUTSIDE", "Start", "modules", "start", "texts"]
-
-PACKAGE = "t3vae"
+__all__ = ["OUTSIDE", "Start", "code", "modules", "start"]
 
 # Modules and rooms that cannot change a number: they declare, check, name or report.
 OUTSIDE = (
@@ -31,6 +33,7 @@ OUTSIDE = (
     f"{PACKAGE}.errors",
     f"{PACKAGE}.provenance.closure",
     f"{PACKAGE}.provenance.digests",
+    f"{PACKAGE}.provenance.sources",
     f"{PACKAGE}.runtime.device",
     f"{PACKAGE}.runtime.layout",
     f"{PACKAGE}.runtime.progress",
@@ -78,15 +81,15 @@ def modules(start: Start) -> list[str]:
     return sorted(_closure(frozenset(start.modules)))
 
 
-def texts(start: Start) -> dict[str, Any]:
-    """Return the code of a job: the text of each module, and its registry entries.
+def code(start: Start) -> dict[str, Any]:
+    """Return the code of a job: the digest of each module, and its registry entries.
 
     Raises:
         ConfigError: a source file has a syntax error, or a named module does not exist.
     """
     return {
         "entries": list(start.entries),
-        "modules": {name: _normalised(name) for name in modules(start)},
+        "modules": {name: _source(name).code for name in modules(start)},
         "resources": dict(_resources(start)),
     }
 
@@ -145,26 +148,12 @@ def _resolve(subpackage: str, name: str) -> tuple[tuple[str, ...], str]:
 def _registry(package: str) -> dict[str, ast.expr]:
     """Return the entries of all registries in the ``__init__`` of a package."""
     entries: dict[str, ast.expr] = {}
-    for statement in _parsed(package).body if _find(package) else ():
-        table = _registry_table(statement)
+    for statement in sources.parsed(_path(package)).body if _find(package) else ():
+        table = sources.registry_table(statement)
         for key, item in zip(table.keys, table.values, strict=True) if table else ():
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
                 entries[key.value] = item
     return entries
-
-
-def _registry_table(statement: ast.stmt) -> ast.Dict | None:
-    """Return the dictionary that a statement assigns if its every value names a module.
-
-    Such a table says where code lies and for which name. Only the entry of a job's own
-    name belongs to the job's digest, or a new entry would rerun everything.
-    """
-    if not isinstance(statement, ast.Assign | ast.AnnAssign):
-        return None
-    table = statement.value
-    if not isinstance(table, ast.Dict) or not table.values:
-        return None
-    return table if all(_targets(item) for item in table.values) else None
 
 
 def _targets(entry: ast.expr) -> list[str]:
@@ -207,74 +196,25 @@ def _closure(start: frozenset[str]) -> frozenset[str]:
     return frozenset(seen)
 
 
+@cache
 def _outside(name: str) -> bool:
     return name in OUTSIDE or any(name.startswith(f"{room}.") for room in OUTSIDE[1:])
+
+
+@cache
+def _source(name: str) -> sources.Source:
+    return sources.read(_path(name))
 
 
 @cache
 def _imports(name: str) -> tuple[str, ...]:
     """Return the modules that a module may import, at any depth of its code."""
     package = name if _path(name).name == "__init__.py" else name.rpartition(".")[0]
-    found: list[str] = []
-    for node in ast.walk(_stripped(name)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = package.split(".")
-                parents = parents[: len(parents) - node.level + 1]
-                base = ".".join([*parents, base] if base else parents)
-            found.append(base)
-            found += [f"{base}.{alias.name}" for alias in node.names]
+    found = []
+    for imported in _source(name).imports:
+        with suppress(ImportError):  # more dots than folders, which fails where it is run
+            found.append(resolve_name(imported, package))
     return tuple(found)
-
-
-@cache
-def _normalised(name: str) -> str:
-    return ast.unparse(_stripped(name))
-
-
-@cache
-def _stripped(name: str) -> ast.Module:
-    """Return a module's syntax tree without what cannot change a number."""
-    tree = _parsed(name)
-    tree.body = [statement for statement in tree.body if _registry_table(statement) is None]
-    stripped: ast.Module = _Strip().visit(tree)
-    return stripped
-
-
-def _parsed(name: str) -> ast.Module:
-    path = _path(name)
-    try:
-        return ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        place = f"{path}:{line}" if line else str(path)
-        raise ConfigError(f"{place}: not Python source ({error}). Correct the file.") from error
-
-
-class _Strip(ast.NodeTransformer):
-    """Removes strings that stand alone (docstrings) and imports for the type checker."""
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        super().generic_visit(node)
-        for field in ("body", "orelse", "finalbody"):
-            block = getattr(node, field, None)
-            if isinstance(block, list):
-                kept = [item for item in block if not isinstance(item, ast.Pass)]
-                needed = field == "body" and not isinstance(node, ast.Module)
-                setattr(node, field, kept or ([ast.Pass()] if needed else []))
-        return node
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return ast.Pass() if alone else self.generic_visit(node)
-
-    def visit_If(self, node: ast.If) -> Any:
-        names = {getattr(node.test, "id", None), getattr(node.test, "attr", None)}
-        self.generic_visit(node)
-        return (node.orelse or ast.Pass()) if "TYPE_CHECKING" in names else node
 
 
 # --- where modules lie --------------------------------------------------------------------
