@@ -10,8 +10,6 @@ for dataset in PLAN.parameters.datasets:
             PLAN.prepare(dataset).outputs,
         log:
             f"logs/prepare/{dataset}.log",
-        benchmark:
-            f"logs/benchmark/prepare.{dataset}.tsv"
         threads: 1
         resources:
             mem_mb=PLAN.data_resources("prepare", dataset)["mem_mb"],
@@ -38,8 +36,6 @@ for dataset in PLAN.extractors(PLAN.all_experiments):
             PLAN.extractor(dataset).outputs,
         log:
             f"logs/extractor/{dataset}.log",
-        benchmark:
-            f"logs/benchmark/extractor.{dataset}.tsv"
         threads: 1
         resources:
             gpu=GPU,
