@@ -10,8 +10,6 @@ for dataset in PLAN.parameters.datasets:
             PLAN.prepare(dataset).outputs,
         log:
             f"logs/prepare/{dataset}.log",
-        benchmark:
-            f"logs/benchmark/prepare.{dataset}.tsv"
         threads: 1
         resources:
             mem_mb=PLAN.data_resources("prepare", dataset)["mem_mb"],
@@ -34,8 +32,6 @@ rule extractor:
         layout.extractor("{dataset}"),
     log:
         "logs/extractor/{dataset}.log",
-    benchmark:
-        "logs/benchmark/extractor.{dataset}.tsv"
     wildcard_constraints:
         dataset="|".join(PLAN.extractors(PLAN.all_experiments)) or "(?!)",
     threads: 1

@@ -9,8 +9,6 @@ rule sample:
         "results/samples/{experiment}/{model}/seed{seed}.safetensors",
     log:
         "logs/sample/{experiment}.{model}.seed{seed}.log",
-    benchmark:
-        "logs/benchmark/sample.{experiment}.{model}.seed{seed}.tsv"
     threads: 1
     resources:
         gpu=GPU,
@@ -34,8 +32,6 @@ rule evaluate:
         "results/metrics/{experiment}/{model}/seed{seed}.json",
     log:
         "logs/evaluate/{experiment}.{model}.seed{seed}.log",
-    benchmark:
-        "logs/benchmark/evaluate.{experiment}.{model}.seed{seed}.tsv"
     threads: 1
     resources:
         gpu=GPU,

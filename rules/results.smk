@@ -12,8 +12,6 @@ for experiment in PLAN.all_experiments:
             PLAN.collect(experiment).outputs,
         log:
             f"logs/collect/{experiment}.log",
-        benchmark:
-            f"logs/benchmark/collect.{experiment}.tsv"
         localrule: True
         threads: 1
         params:
@@ -41,8 +39,6 @@ rule figure:
         ),
     log:
         "logs/figure/{experiment}.{name}.log",
-    benchmark:
-        "logs/benchmark/figure.{experiment}.{name}.tsv"
     localrule: True
     threads: 1
     params:
@@ -62,8 +58,6 @@ rule report:
         PLAN.report().outputs,
     log:
         "logs/report.log",
-    benchmark:
-        "logs/benchmark/report.tsv"
     localrule: True
     threads: 1
     params:

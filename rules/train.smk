@@ -12,8 +12,6 @@ rule train:
         provenance="results/runs/{experiment}/{model}/seed{seed}/provenance.json",
     log:
         "logs/train/{experiment}.{model}.seed{seed}.log",
-    benchmark:
-        "logs/benchmark/train.{experiment}.{model}.seed{seed}.tsv"
     threads: 1
     resources:
         gpu=GPU,

@@ -20,7 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "runtime": {"errors"},
     # What params.yaml may say, and the catalogue: a literal table of all that has a name.
     "settings": {"errors"},
-    "provenance": {"errors", "settings"},
+    "provenance": {"errors", "runtime", "settings"},
     "maths": {"errors", "runtime"},
     "networks": {"errors", "settings"},
     "models": {"errors", "settings", "maths", "networks"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t3vae.errors import ConfigError, DataError
-from t3vae.provenance import closure, digests
+from t3vae.provenance import closure, digests, source_files
 
 VAE = {"model": {"family": "vae"}, "network": {"kind": "mlp"}}
 T3VAE = {"model": {"family": "t3vae", "nu": 9.0}, "network": {"kind": "mlp"}}
@@ -87,7 +88,7 @@ def write(path: Path, text: str) -> None:
 
 def forget() -> None:
     """Forget what was read, as a new process would."""
-    for module in (closure, digests):
+    for module in (closure, digests, source_files):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
@@ -216,6 +217,71 @@ def test_syntax_error_is_readable(package):
     write(package / "models/vae.py", "def broken(:\n")
     with pytest.raises(ConfigError, match=r"models/vae\.py:1: not Python source"):
         source("train", VAE)
+
+
+# --- answers that are kept beside the bytecode --------------------------------------------
+
+
+def kept(package: Path) -> list[Path]:
+    return sorted(package.rglob("__pycache__/*.digest"))
+
+
+def test_kept_answers_spare_the_parser(package, monkeypatch):
+    before = source("train", VAE), source("train", T3VAE)
+    assert "vae" in {path.name.partition(".")[0] for path in kept(package)}
+    monkeypatch.setattr(source_files, "_stripped", lambda tree: pytest.fail("parsed again"))
+    assert (source("train", VAE), source("train", T3VAE)) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: "{}",
+        lambda text: text.replace('"code": "', '"code": "0'),
+        lambda text: text.replace("t3vae.", "t3vae.models."),
+    ],
+)
+def test_damaged_answers_are_made_anew(package, damage):
+    before = source("train", VAE)
+    sound = {path: path.read_text() for path in kept(package)}
+    for path, text in sound.items():
+        path.write_text(damage(text))
+    assert source("train", VAE) == before
+    assert {path: path.read_text() for path in kept(package)} == sound
+
+
+def test_answers_of_another_version_do_not_count(package, monkeypatch):
+    source("train", VAE)
+    sound = {path: path.read_text() for path in kept(package)}
+    monkeypatch.setattr(source_files, "_version", lambda: b"another")
+    source("train", VAE)
+    assert all(path.read_text() != text for path, text in sound.items())
+
+
+def test_answers_that_cannot_be_kept_are_given(package):
+    before = source("train", VAE)
+    for folder in {path.parent for path in kept(package)}:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        folder.write_text("no folder")
+    assert source("train", VAE) == before
+
+
+def test_jobs_side_by_side_agree_on_answers(tmp_path):
+    """All begin with nothing kept, and each writes what it finds."""
+    code = "from t3vae.provenance import digests; print(digests.source_digest('prepare', {}))"
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    jobs = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert {job.communicate()[0] for job in jobs} == {source("prepare", {}) + "\n"}
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_real_closures_leave_configuration_and_help_out():

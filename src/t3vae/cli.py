@@ -6,10 +6,13 @@ ends with status 2 and a failed run with status 1, each with its message and no 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import re
+import resource
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from t3vae.errors import T3VAEError
 __all__ = ["main"]
 
 Command = Callable[..., None]
+
+_START = time.monotonic()
 
 _COMMON = [
     click.option(
@@ -81,8 +86,22 @@ def cli() -> None:
     """
 
 
-def _stage(verb: str) -> Any:
-    return importlib.import_module(f"t3vae.stages.{verb}").run
+def _run(verb: str, *arguments: Any, **options: Any) -> None:
+    """Run a step, and say at its end what it took."""
+    step = importlib.import_module(f"t3vae.stages.{verb}").run
+    if not gc.isenabled():  # switched off by __main__ while modules are loaded
+        gc.freeze()
+        gc.enable()
+    try:
+        step(*arguments, **options)
+    finally:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        memory = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+        click.echo(
+            f"t3vae: {verb}: {used.ru_utime + used.ru_stime:.1f} CPU seconds in "
+            f"{time.monotonic() - _START:.1f} s, at most {memory:.0f} MiB of memory",
+            err=True,
+        )
 
 
 def _config(verb: str, given: str | None, params: Path, **names: Any) -> dict[str, Any]:
@@ -111,7 +130,7 @@ def _device(given: str | None, params: Path) -> str:
 @_options(click.option("--dataset", required=True, help="Name in `datasets`."), *_JOB)
 def prepare(dataset: str, params: Path, root: Path, config: str | None) -> None:
     """Make the arrays and the manifest of a data set."""
-    _stage("prepare")(root, _config("prepare", config, params, dataset=dataset), dataset)
+    _run("prepare", root, _config("prepare", config, params, dataset=dataset), dataset)
 
 
 @cli.command()
@@ -122,7 +141,7 @@ def extractor(
     """Train the classifier whose features judge images of a data set."""
     resolved = _config("extractor", config, params, dataset=dataset)
     chosen = _device(device, params)
-    _stage("extractor")(root, resolved, dataset, device=chosen)
+    _run("extractor", root, resolved, dataset, device=chosen)
 
 
 def _run_verb(verb: str, text: str) -> None:
@@ -139,7 +158,7 @@ def _run_verb(verb: str, text: str) -> None:
         names = {"experiment": experiment, "model": model, "seed": seed}
         resolved = _config(verb, config, params, **names)
         chosen = _device(device, params)  # before torch is there
-        _stage(verb)(root, resolved, experiment, model, seed, device=chosen)
+        _run(verb, root, resolved, experiment, model, seed, device=chosen)
 
     cli.command(name=verb, help=text)(command)
 
@@ -154,7 +173,7 @@ _run_verb("evaluate", "Compute all metrics of one run.")
 def collect(experiment: str, params: Path, root: Path, config: str | None) -> None:
     """Gather the runs of an experiment into tables."""
     resolved = _config("collect", config, params, experiment=experiment)
-    _stage("collect")(root, resolved, experiment)
+    _run("collect", root, resolved, experiment)
 
 
 @cli.command()
@@ -166,14 +185,14 @@ def collect(experiment: str, params: Path, root: Path, config: str | None) -> No
 def figure(experiment: str, name: str, params: Path, root: Path, config: str | None) -> None:
     """Draw one figure from the tables of its experiment."""
     resolved = _config("figure", config, params, experiment=experiment, name=name)
-    _stage("figure")(root, resolved, experiment, name)
+    _run("figure", root, resolved, experiment, name)
 
 
 @cli.command()
 @_options(*_JOB)
 def report(params: Path, root: Path, config: str | None) -> None:
     """Write the report page."""
-    _stage("report")(root, _config("report", config, params))
+    _run("report", root, _config("report", config, params))
 
 
 @cli.command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
@@ -344,8 +345,8 @@ class TMixture(Distribution):
 
 def _broadcast(*shapes: torch.Size) -> torch.Size:
     try:
-        return torch.broadcast_shapes(*shapes)
-    except RuntimeError as error:
+        return torch.Size(np.broadcast_shapes(*shapes))  # torch's own loads SymPy
+    except ValueError as error:
         listed = ", ".join(str(tuple(shape)) for shape in shapes)
         raise ConfigError(f"shapes {listed}: must broadcast against each other.") from error
 

@@ -10,23 +10,24 @@ source files are read and parsed.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.machinery import PathFinder
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from t3vae.errors import ConfigError
+from t3vae.provenance import source_files
+from t3vae.provenance.source_files import PACKAGE
 from t3vae.settings.catalogue import is_import_path
 from t3vae.settings.families import FAMILIES, NETWORKS
 from t3vae.settings.figures import FIGURES
 from t3vae.settings.metrics import EXTRACTORS, METRICS
 from t3vae.settings.sources import SOURCES
 
-__all__ = ["OUTSIDE", "Start", "modules", "start", "texts"]
-
-PACKAGE = "t3vae"
+__all__ = ["OUTSIDE", "Start", "code", "modules", "start"]
 
 # Modules and rooms that cannot change a number: they declare, check, name or report.
 OUTSIDE = (
@@ -36,6 +37,7 @@ OUTSIDE = (
     f"{PACKAGE}.errors",
     f"{PACKAGE}.provenance.closure",
     f"{PACKAGE}.provenance.digests",
+    f"{PACKAGE}.provenance.source_files",
     f"{PACKAGE}.runtime.device",
     f"{PACKAGE}.runtime.layout",
     f"{PACKAGE}.runtime.progress",
@@ -89,15 +91,15 @@ def modules(start: Start) -> list[str]:
     return sorted(_closure(frozenset(start.modules)))
 
 
-def texts(start: Start) -> dict[str, Any]:
-    """Return the code of a job: the text of each module, and its registry entries.
+def code(start: Start) -> dict[str, Any]:
+    """Return the code of a job: the digest of each module, and its registry entries.
 
     Raises:
         ConfigError: a source file has a syntax error, or a named module does not exist.
     """
     return {
         "entries": list(start.entries),
-        "modules": {name: _normalised(name) for name in modules(start)},
+        "modules": {name: _source(name).code for name in modules(start)},
         "resources": dict(_resources(start)),
     }
 
@@ -179,73 +181,25 @@ def _closure(start: frozenset[str]) -> frozenset[str]:
     return frozenset(seen)
 
 
+@cache
 def _outside(name: str) -> bool:
     return name in OUTSIDE or any(name.startswith(f"{room}.") for room in OUTSIDE[1:])
+
+
+@cache
+def _source(name: str) -> source_files.Source:
+    return source_files.read(_path(name))
 
 
 @cache
 def _imports(name: str) -> tuple[str, ...]:
     """Return the modules that a module may import, at any depth of its code."""
     package = name if _path(name).name == "__init__.py" else name.rpartition(".")[0]
-    found: list[str] = []
-    for node in ast.walk(_stripped(name)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = package.split(".")
-                parents = parents[: len(parents) - node.level + 1]
-                base = ".".join([*parents, base] if base else parents)
-            found.append(base)
-            found += [f"{base}.{alias.name}" for alias in node.names]
+    found = []
+    for imported in _source(name).imports:
+        with suppress(ImportError):  # more dots than folders, which fails where it is run
+            found.append(resolve_name(imported, package))
     return tuple(found)
-
-
-@cache
-def _normalised(name: str) -> str:
-    return ast.unparse(_stripped(name))
-
-
-@cache
-def _stripped(name: str) -> ast.Module:
-    """Return a module's syntax tree without what cannot change a number."""
-    tree = _parsed(name)
-    stripped: ast.Module = _Strip().visit(tree)
-    return stripped
-
-
-def _parsed(name: str) -> ast.Module:
-    path = _path(name)
-    try:
-        return ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        place = f"{path}:{line}" if line else str(path)
-        raise ConfigError(f"{place}: not Python source ({error}). Correct the file.") from error
-
-
-class _Strip(ast.NodeTransformer):
-    """Removes strings that stand alone (docstrings) and imports for the type checker."""
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        super().generic_visit(node)
-        for field in ("body", "orelse", "finalbody"):
-            block = getattr(node, field, None)
-            if isinstance(block, list):
-                kept = [item for item in block if not isinstance(item, ast.Pass)]
-                needed = field == "body" and not isinstance(node, ast.Module)
-                setattr(node, field, kept or ([ast.Pass()] if needed else []))
-        return node
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return ast.Pass() if alone else self.generic_visit(node)
-
-    def visit_If(self, node: ast.If) -> Any:
-        names = {getattr(node.test, "id", None), getattr(node.test, "attr", None)}
-        self.generic_visit(node)
-        return (node.orelse or ast.Pass()) if "TYPE_CHECKING" in names else node
 
 
 # --- where modules lie --------------------------------------------------------------------

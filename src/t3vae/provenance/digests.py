@@ -126,4 +126,4 @@ def source_digest(
 
 @cache
 def _digest_of_start(start: closure.Start) -> str:
-    return digest(closure.texts(start))
+    return digest(closure.code(start))

@@ -30,7 +30,11 @@ class Block(BaseModel):
     """A block of parameters: unknown keys, infinities and later changes are refused."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=False
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=False,
+        defer_build=True,  # a job uses a few of all blocks
     )
 
 

@@ -140,28 +140,23 @@ class _Run:
                 generated = self.samples[f"latent/{latent}"]
                 for item in latent_space.radius_entries(encodings, generated, groups):
                     yield {"latent": latent, **item}
+        if not {"active_units", "entropy_weight"} & set(self.names):
+            return
+        means, weights = self._posteriors()
         if "active_units" in self.names:
-            means = self._means()
             for latent in latents:
                 if latent != "fitted":  # which is no distribution that encodings are pulled to
                     for item in latent_space.unit_entries(means, self.samples[f"latent/{latent}"]):
                         yield {"latent": latent, **item}
         if "entropy_weight" in self.names:
-            weights = [net.entropy_weight(latent) for net, latent in self._posteriors()]
-            known = None if weights[0] is None else torch.cat(weights).cpu().double().numpy()
-            for item in latent_space.entropy_entries(known):
+            for item in latent_space.entropy_entries(weights):
                 yield {"latent": RECONSTRUCTION, **item}
 
-    @torch.no_grad()
-    def _means(self) -> NDArray[Any]:
-        """Return posterior means of test images [N, m]."""
-        means = [_mean(latent).cpu().float().numpy() for _, latent in self._posteriors()]
-        return np.concatenate(means)
-
-    def _posteriors(self) -> Iterator[tuple[Any, Any]]:
-        """Yield the model and q(z | x) of one block of test images after another."""
+    def _posteriors(self) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Encode the test images, once: return posterior means [N, m] and entropy weights [N]."""
         net = checkpoint.load_run(self.folder, self.device)
         count = options_of("active_units", self.config["evaluation"])["points"]
+        means, weights = [], []
         with seeding.torch_stream(self.config["seed"], "evaluate/active_units"):
             for start in range(0, min(count, len(self.test)), BLOCK):
                 block = np.array(self.test[start : min(start + BLOCK, count)])
@@ -170,7 +165,12 @@ class _Run:
                 if getattr(net, "conditional", False) and self.labels is not None:
                     rows = np.array(self.labels[start : start + len(block)])
                     arguments.append(torch.from_numpy(rows).to(self.device))
-                yield net, net.encode(*arguments)
+                posterior = net.encode(*arguments)
+                means.append(_mean(posterior).cpu().float().numpy())
+                if "entropy_weight" in self.names:
+                    weights.append(net.entropy_weight(posterior))
+        known = [w.cpu().double().numpy() for w in weights if w is not None]  # one level
+        return np.concatenate(means), np.concatenate(known) if known else None
 
     # -- features ----------------------------------------------------------------------
 
