@@ -140,22 +140,25 @@ class _Run:
                 generated = self.samples[f"latent/{latent}"]
                 for item in latent_space.radius_entries(encodings, generated, groups):
                     yield {"latent": latent, **item}
-        if not {"active_units", "entropy_weight"} & set(self.names):
+        encoded = [name for name in ("active_units", "entropy_weight") if name in self.names]
+        if not encoded:
             return
-        means, weights = self._posteriors()
-        if "active_units" in self.names:
+        points = {n: options_of(n, self.config["evaluation"])["points"] for n in encoded}
+        means, weights = self._posteriors(max(points.values()))
+        if "active_units" in encoded:
+            means = means[: points["active_units"]]
             for latent in latents:
                 if latent != "fitted":  # which is no distribution that encodings are pulled to
                     for item in latent_space.unit_entries(means, self.samples[f"latent/{latent}"]):
                         yield {"latent": latent, **item}
-        if "entropy_weight" in self.names:
-            for item in latent_space.entropy_entries(weights):
+        if "entropy_weight" in encoded:
+            known = None if weights is None else weights[: points["entropy_weight"]]
+            for item in latent_space.entropy_entries(known):
                 yield {"latent": RECONSTRUCTION, **item}
 
-    def _posteriors(self) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Encode the test images, once: return posterior means [N, m] and entropy weights [N]."""
+    def _posteriors(self, count: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Encode test images, once: return posterior means [N, m] and entropy weights [N]."""
         net = checkpoint.load_run(self.folder, self.device)
-        count = options_of("active_units", self.config["evaluation"])["points"]
         means, weights = [], []
         with seeding.torch_stream(self.config["seed"], "evaluate/active_units"):
             for start in range(0, min(count, len(self.test)), BLOCK):
