@@ -1,0 +1,187 @@
+"""Every family from training to figures at latent and data dimensions of one and of many.
+
+One experiment for each kind of data: the models of it are the families, each at every m.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import children
+import numpy as np
+import pytest
+import torch
+from fake_pictures import images
+
+from t3vae.metrics import FROM_MODEL, OF_FEATURES, REGISTRY
+from t3vae.models import FAMILIES
+from t3vae.provenance.digests import digest
+from t3vae.runtime import files, layout
+from t3vae.settings.config import DATA_FIGURES, IMAGE
+from t3vae.settings.families import CONDITIONAL
+from t3vae.stages import collect, evaluate, extractor, figure, prepare, sample, train
+from t3vae.tables.csv_files import read_table
+
+GIVEN: dict[str, dict[str, Any]] = {
+    "de_vae": {"nu": 5.0},
+    "vae_st": {"nu": 5.0},
+    "t3vae": {"nu": 5.0},
+    "gaussian_twin": {"nu": 5.0},
+    "tilted_vae": {"tilt": 2.0},
+    "factor_vae": {"tc_weight": 2.0, "discriminator_width": 4},
+    "t3hvae": {"nu": 5.0},
+    "c_t3vae": {"nu": 5.0},
+}
+DIMENSIONS = (1, 2, 8)
+LATENT_SPACE = ("active_units", "latent_radius", "entropy_weight")
+SHAPES: dict[str, tuple[int, ...]] = {
+    "numbers_1": (1,),
+    "numbers_2": (2,),
+    "numbers_20": (20,),
+    "images_cnn": (1, 8, 8),
+    "images_mlp": (1, 8, 8),
+}
+FIGURES = {1: 1, 2: 2, 64: IMAGE}
+SHOWN = ["vae_1", "t3vae_2", "t3hvae_8", "c_t3vae_8"]  # in figures, which take the longest
+ROWS = 120
+
+
+def base() -> dict[str, dict[str, Any]]:
+    """The tiny experiment of the children, smaller still."""
+    configs = children.tiny_configs({"family": "vae"})
+    configs["train"]["training"].update(epochs=2, batch_size=60)
+    fit = {"points": 60, "max_components": 1, "iterations": 3}
+    sizes = {"samples": 60, "aggregate": 60, "reconstructions": 30}
+    configs["sample"]["sampling"].update(sizes)
+    configs["sample"]["sampling"]["fit"].update(fit)
+    configs["evaluate"]["evaluation"] = {
+        "threshold": 3.0,
+        "confidence": 0.95,
+        "mmd_linear": {"points": 60, "permutations": 19, "null_distribution": "sign_flip"},
+        "mmd": {"points": 60, "permutations": 19, "bandwidth_points": 30},
+        "ksd": {"points": 60, "c": 1.0, "beta": -0.5},
+        "tail_quantile_error": {"levels": [0.1]},
+        "hill": {"fraction": 0.2, "steps": 2},
+        "expected_shortfall": {"levels": [0.1]},
+        "log_likelihood": {"points": 10, "samples": 8},
+        "kid": {"features": "classifier", "subset_size": 10, "subsets": 2},
+        **{
+            name: {"features": "classifier", "neighbours": 3, "points": 60}
+            for name in ("precision", "recall", "density", "coverage")
+        },
+        "active_units": {"points": 30},
+    }
+    return configs
+
+
+def prepared(root: Path, kind: str) -> None:
+    """Write a data set: of a known distribution, or made-up rows with a class each."""
+    configs = base()
+    shape = SHAPES[kind]
+    if kind == "numbers_1":
+        config = configs["prepare"] | {"train": ROWS, "validation": ROWS, "test": ROWS}
+        prepare.run(root, config, "toy")
+        children.add_classes(root)
+        return
+    rng = np.random.default_rng(5)
+    arrays: dict[str, np.ndarray] = {}
+    for i, split in enumerate(("train", "validation", "test")):
+        labels = np.arange(ROWS) % 2
+        if kind.startswith("images"):
+            rows = images(labels, *shape[:2], seed=i)
+        else:
+            rows = (rng.standard_t(5, (ROWS, *shape)) + labels[:, None]).astype(np.float32)
+        arrays |= {f"{split}.npy": rows, f"{split}_labels.npy": labels}
+    for name, array in arrays.items():
+        files.write_npy(layout.under(root, layout.prepared("toy", name)), array)
+    config = {"dataset": "toy", "source": "digits"}
+    manifest = {
+        "dataset": "toy",
+        "config": config,
+        "arrays": {
+            name: {"sha256": hashlib.sha256(array.tobytes()).hexdigest()}
+            for name, array in arrays.items()
+        },
+        "tail_index": [None],
+        "classes": ["even", "odd"],
+        "groups": {"head": [0], "tail": [1]},
+        "class_counts": {"train": [60, 60], "test": [60, 60]},
+        "provenance": {"config": digest(config)},
+    }
+    files.write_json(layout.under(root, layout.manifest("toy")), manifest)
+
+
+def run_all(root: Path, kind: str) -> None:
+    """Run every stage of the experiment ``kind`` in this process."""
+    prepared(root, kind)
+    configs, of_images = base(), kind.startswith("images")
+    if of_images:
+        settings = {
+            "width": 2,
+            "features": 6,
+            "epochs": 1,
+            "batch_size": 60,
+            "learning_rate": 5e-3,
+            "weight_decay": 1e-3,
+            "seed": 0,
+        }
+        extractor.run(root, {"dataset": "toy", "extractor": settings}, "toy")
+        names = [*OF_FEATURES, *LATENT_SPACE, "reconstruction_error"]
+        names.remove("fid")
+        configs["evaluate"]["extractors"] = {"classifier": settings}
+    else:
+        names = [n for n in REGISTRY if n not in (*OF_FEATURES, *LATENT_SPACE)]
+        assert set(FROM_MODEL) <= set(names)
+    configs["evaluate"]["metrics"] = configs["collect"]["metrics"] = names
+    if kind == "images_cnn":
+        configs["train"]["network"] = {"kind": "cnn", "channels": [4, 8], "width": 1.0}
+    for model, (family, m) in models().items():
+        own = {**configs["train"], "model": {"family": family, **GIVEN.get(family, {})}}
+        run = (kind, model, 0)
+        train.run(root, own | {"latent_dim": m}, *run)
+        sample.run(root, configs["sample"], *run)
+        evaluate.run(root, configs["evaluate"], *run)
+    dimension = int(np.prod(SHAPES[kind]))
+    figures = [n for n, fit in DATA_FIGURES.items() if FIGURES.get(dimension, 2) in fit]
+    figures = [n for n in figures if n != "attributes" and (dimension != 20 or n != "heatmaps")]
+    whole = {
+        **configs["collect"],
+        "models": list(models()),
+        "families": {model: family for model, (family, _) in models().items()},
+        "control": "vae_1",
+        "figures": figures,
+        "images": of_images,
+    }
+    collect.run(root, whole, kind)
+    for name in figures:
+        shown = {"models": SHOWN, "palette": {}, "name": name}
+        figure.run(root, {**configs["figure"], **shown}, kind, name)
+
+
+def models() -> dict[str, tuple[str, int]]:
+    """Every family at every latent dimension, by name."""
+    return {f"{family}_{m}": (family, m) for family in FAMILIES for m in DIMENSIONS}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder of an experiment; it is run when first asked for."""
+    made: dict[str, Path] = {}
+
+    def of(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp(kind)
+            run_all(made[kind], kind)
+        return made[kind]
+
+    return of
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_every_family_runs_at_every_size(results, kind):
+    root = results(kind)
+    table = read_table(layout.under(root, layout.table(kind, "metrics.csv")))
+    assert set(table["model"]) == set(models())
