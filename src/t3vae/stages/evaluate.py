@@ -175,7 +175,7 @@ def _of_likelihood(
     test = data.array("test")
     count = min(options["points"], len(test))
     rows = np.sort(rng.choice(len(test), count, replace=False))
-    net = checkpoint.load_run(folder, device)
+    net: Any = checkpoint.load_run(folder, device)
     if "fitted" in config["latents"]:
         checkpoint.set_fitted(net, samples)
     x = torch.from_numpy(np.ascontiguousarray(test[rows])).to(device)
@@ -184,8 +184,7 @@ def _of_likelihood(
     with seeding.torch_stream(seed, f"evaluate/{name}"):
         for start in range(0, count, POINTS_AT_ONCE):
             block = slice(start, start + POINTS_AT_ONCE)
-            of_latent: Any = net.latent_distribution
-            given: dict[str, Any] = {}
+            of_latent, given = net.latent_distribution, {}
             if labels is not None:
                 y = torch.from_numpy(np.array(labels[block])).to(device)
                 of_latent, given = partial(net.class_distribution, y=y), {"y": y}
