@@ -11,32 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import children
+import model_looks
 import numpy as np
 import pytest
 import torch
-from fake_pictures import images
+from fake_images import images
+from family_examples import examples
 
 import t3vae
-from t3vae.metrics import FROM_MODEL, OF_FEATURES, REGISTRY
-from t3vae.models import FAMILIES, build
+from t3vae.models import build
 from t3vae.provenance.digests import digest
 from t3vae.runtime import files, layout
-from t3vae.settings.config import DATA_FIGURES, IMAGE
+from t3vae.settings.catalogue import IMAGE
+from t3vae.settings.families import FAMILIES
+from t3vae.settings.figures import FIGURES
+from t3vae.settings.metrics import METRICS
 from t3vae.stages import collect, evaluate, extractor, figure, prepare, sample, train
 from t3vae.tables.csv_files import read_table
 
-GIVEN: dict[str, dict[str, Any]] = {
-    "de_vae": {"nu": 5.0},
-    "vae_st": {"nu": 5.0},
-    "t3vae": {"nu": 5.0},
-    "gaussian_twin": {"nu": 5.0},
-    "tilted_vae": {"tilt": 2.0},
-    "factor_vae": {"tc_weight": 2.0, "discriminator_width": 4},
-    "t3hvae": {"nu": 5.0},
-    "c_t3vae": {"nu": 5.0},
-}
 DIMENSIONS = (1, 2, 8)
-LATENT_SPACE = ("active_units", "latent_radius", "entropy_weight")
 SHAPES: dict[str, tuple[int, ...]] = {
     "numbers_1": (1,),
     "numbers_2": (2,),
@@ -44,7 +37,6 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "images_cnn": (1, 8, 8),
     "images_mlp": (1, 8, 8),
 }
-FIGURES = {1: 1, 2: 2, 64: IMAGE}
 SHOWN = ["vae_1", "t3vae_2", "t3hvae_8", "c_t3vae_8"]  # in figures, which take the longest
 ROWS = 120
 
@@ -129,24 +121,19 @@ def run_all(root: Path, kind: str) -> None:
             "seed": 0,
         }
         extractor.run(root, {"dataset": "toy", "extractor": settings}, "toy")
-        names = [*OF_FEATURES, *LATENT_SPACE, "reconstruction_error"]
-        names.remove("fid")
         configs["evaluate"]["extractors"] = {"classifier": settings}
-    else:
-        names = [n for n in REGISTRY if n not in (*OF_FEATURES, *LATENT_SPACE)]
-        assert set(FROM_MODEL) <= set(names)
+    columns = IMAGE if of_images else SHAPES[kind][0]
+    names = [name for name, metric in METRICS.items() if metric.fits(columns) and name != "fid"]
+    figures = [n for n, entry in FIGURES.items() if entry.fits(columns) and n != "attributes"]
     configs["evaluate"]["metrics"] = configs["collect"]["metrics"] = names
     if kind == "images_cnn":
         configs["train"]["network"] = {"kind": "cnn", "channels": [4, 8], "width": 1.0}
     for model, (family, m) in models().items():
-        own = {**configs["train"], "model": {"family": family, **GIVEN.get(family, {})}}
+        own = {**configs["train"], "model": {"family": family, **examples(family)[0]}}
         run = (kind, model, 0)
         train.run(root, own | {"latent_dim": m}, *run)
         sample.run(root, configs["sample"], *run)
         evaluate.run(root, configs["evaluate"], *run)
-    dimension = int(np.prod(SHAPES[kind]))
-    figures = [n for n, fit in DATA_FIGURES.items() if FIGURES.get(dimension, 2) in fit]
-    figures = [n for n in figures if n != "attributes" and (dimension != 20 or n != "heatmaps")]
     whole = {
         **configs["collect"],
         "models": list(models()),
@@ -157,7 +144,7 @@ def run_all(root: Path, kind: str) -> None:
     }
     collect.run(root, whole, kind)
     for name in figures:
-        shown = {"models": SHOWN, "palette": {}, "name": name}
+        shown = {"models": SHOWN, "looks": model_looks.of(SHOWN), "name": name}
         figure.run(root, {**configs["figure"], **shown}, kind, name)
 
 
@@ -253,7 +240,7 @@ def test_importance_weights_give_the_exact_likelihood_of_a_linear_model(n, m):
 def test_narrow_images_through_perceptrons(family):
     """The last layer of a narrow perceptron is stored by columns."""
     network = {"kind": "mlp", "hidden": [4], "negative_slope": 0.01}
-    given = {"family": family, **GIVEN.get(family, {})}
+    given = {"family": family, **examples(family)[0]}
     model = build(given, [1, 2, 2], 2, sigma=1.0, network=network, classes=2)
     x, y = torch.rand(6, 1, 2, 2), torch.arange(6) % 2
     labels = {"y": y} if model.conditional else {}
