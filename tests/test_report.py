@@ -237,8 +237,8 @@ def test_verdict_when_it_does_not() -> None:
 
 
 def test_a_model_without_a_tail_mass_has_not_missed_the_goal() -> None:
-    tables = _tables({"vae": 0.02, "t3vae_nu5": 0.1}, {"vae": 0.002, "t3vae_nu5": 0.003})
-    chosen = (tables[0]["model"] == "vae") & (tables[0]["group"] == "left_tail")
+    tables = _tables({"VAE": 0.02, "t³VAE": 0.1}, {"VAE": 0.002, "t³VAE": 0.003})
+    chosen = (tables[0]["model"] == "VAE") & (tables[0]["group"] == "left_tail")
     tables[0].loc[chosen, "mean"] = float("nan")
     words = " ".join(verdict(*tables))
     assert "Reached by 1 of 2 models; without a tail mass: VAE." in words

@@ -362,7 +362,9 @@ class Model(nn.Module):
         for start in range(0, samples, step):
             count = min(step, samples - start)
             z = posterior.sample(torch.Size((count,)))
-            decoded = self.decode(z.reshape(-1, self.latent_dim), *(y.repeat(count) for y in labels))
+            decoded = self.decode(
+                z.reshape(-1, self.latent_dim), *(y.repeat(count) for y in labels)
+            )
             target = flat.expand(count, -1, -1).reshape(-1, self.data_dim)
             shared = decoded.log_prob(target).reshape(count, -1) - posterior.log_prob(z)
             for name, distribution in distributions.items():
