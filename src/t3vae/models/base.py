@@ -316,13 +316,13 @@ class Model(nn.Module):
             z = distribution.sample(torch.Size((min(block, n - start),))).to(reference)
             x = self.decoder_mean(z) if mean else self.decode(z).sample()
             latents.append(z)
-            points.append(x.view(-1, *self.data_shape))
+            points.append(x.reshape(-1, *self.data_shape))
         return torch.cat(latents), torch.cat(points)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return the decoder's location at one latent draw a point, [B, *data_shape]."""
-        return self.decoder_mean(self.encode(x).sample()).view(-1, *self.data_shape)
+        return self.decoder_mean(self.encode(x).sample()).reshape(-1, *self.data_shape)
 
     @torch.no_grad()
     def log_weights(
@@ -362,9 +362,11 @@ class Model(nn.Module):
         for start in range(0, samples, step):
             count = min(step, samples - start)
             z = posterior.sample(torch.Size((count,)))
-            decoded = self.decode(z.view(-1, self.latent_dim), *(y.repeat(count) for y in labels))
+            decoded = self.decode(
+                z.reshape(-1, self.latent_dim), *(y.repeat(count) for y in labels)
+            )
             target = flat.expand(count, -1, -1).reshape(-1, self.data_dim)
-            shared = decoded.log_prob(target).view(count, -1) - posterior.log_prob(z)
+            shared = decoded.log_prob(target).reshape(count, -1) - posterior.log_prob(z)
             for name, distribution in distributions.items():
                 result[name].append(shared + distribution.log_prob(z))
         return {name: torch.cat(parts) for name, parts in result.items()}

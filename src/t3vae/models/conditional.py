@@ -218,13 +218,13 @@ class ConditionalModel(Model):
             z = self.class_distribution(latent, part).sample()
             x = self.decoder_mean(z) if mean else self.decode(z, part).sample()
             latents.append(z)
-            points.append(x.view(-1, *self.data_shape))
+            points.append(x.reshape(-1, *self.data_shape))
         return labels, torch.cat(latents), torch.cat(points)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the decoder's location at one latent draw a point, [B, *data_shape]."""
-        return self.decoder_mean(self.encode(x, y).sample()).view(-1, *self.data_shape)
+        return self.decoder_mean(self.encode(x, y).sample()).reshape(-1, *self.data_shape)
 
     @torch.no_grad()
     def log_weights(

@@ -153,7 +153,7 @@ def _estimate(row: pd.Series) -> str:
         reason = row.get("reason")
         return f"no value: {reason}" if isinstance(reason, str) else "no value"
     text = number(row["mean"])
-    if not pd.isna(row["ci_low"]):
+    if not (pd.isna(row["ci_low"]) or pd.isna(row["ci_high"])):
         text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
     if isinstance(row.get("flag"), str):
         text += f" {FEW_MARK}"

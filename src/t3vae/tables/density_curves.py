@@ -15,7 +15,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.stats import beta, binom
 
-from t3vae.tables.csv_files import significant
+from t3vae.tables.csv_files import rounded_edges, significant
 
 __all__ = [
     "COLUMNS",
@@ -185,7 +185,9 @@ def curves(
         edges = _edges(test, known, level, bins, uniform=kind == "densities")
         return [_density(edges, known, test, generated)]
     make = {"survival": _survival, "quantiles": _quantiles}[kind]
-    return [make(tail, generated) for tail in tails(test, distribution)]
+    # a variable that is not positive in its tail has none: all data lie on the other side
+    found = tails(test, distribution)
+    return [make(tail, generated) for tail in found if tail.quantile(np.array([0.1, 1e-6]))[1] > 0]
 
 
 def _edges(
@@ -197,14 +199,16 @@ def _edges(
         low, q1, middle, q3, high = np.quantile(np.asarray(test, dtype=np.float64)[:, 0], levels)
     else:
         low, q1, middle, q3, high = np.asarray(distribution.quantile(levels))
+    if not high > low:  # a constant column
+        half = 1e-3 * abs(low) or 1.0
+        low, high, uniform = low - half, high + half, True
     if uniform:
         edges = np.linspace(low, high, bins + 1)
     else:
         scale = max(q3 - q1, np.finfo(np.float64).tiny)
         ends = np.arcsinh((np.array([low, high]) - middle) / scale)
         edges = middle + scale * np.sinh(np.linspace(ends[0], ends[1], bins + 1))
-    rounded: Array = np.array([significant(edge) for edge in edges])
-    return rounded
+    return rounded_edges(edges)
 
 
 def _density(edges: Array, distribution: Distribution | None, test: Array, generated: int) -> Curve:

@@ -18,7 +18,15 @@ from t3vae.errors import ConfigError, DataError
 from t3vae.models.base import Model
 from t3vae.networks.mlp import MLP
 
-__all__ = ["PRECISIONS", "Rows", "exact_kernels", "network_precision", "random_flip", "to_float"]
+__all__ = [
+    "PRECISIONS",
+    "Rows",
+    "exact_kernels",
+    "network_precision",
+    "random_flip",
+    "shaped",
+    "to_float",
+]
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -104,16 +112,29 @@ class Rows:
         return cls(data, labels)
 
 
-def _data(x: Any, model: Model, device: torch.device) -> Tensor:
-    tensor = torch.as_tensor(x)
-    if tensor.dim() == 1:
-        tensor = tensor.unsqueeze(1)
-    if list(tensor.shape[1:]) != model.data_shape or len(tensor) == 0:
+def shaped(x: Any, model: Model) -> Any:
+    """Return data as the model was built for, [N, *data_shape]; a single column may be [N].
+
+    Args:
+        x: array or tensor.
+        model: the model.
+
+    Raises:
+        DataError: another shape, or no row.
+    """
+    if len(x.shape) == 1:
+        x = x[:, None]
+    if list(x.shape[1:]) != model.data_shape or len(x) == 0:
         raise DataError(
-            f"data of shape {list(tensor.shape)}: must be "
+            f"data of shape {list(x.shape)}: must be "
             f"[N, {', '.join(map(str, model.data_shape))}]"
             " with N at least 1, as the model was built for."
         )
+    return x
+
+
+def _data(x: Any, model: Model, device: torch.device) -> Tensor:
+    tensor: Tensor = shaped(torch.as_tensor(x), model)
     if tensor.dtype == torch.uint8 and len(model.data_shape) == 3:
         return tensor.to(device).contiguous()
     tensor = tensor.to(device=device, dtype=torch.float32)

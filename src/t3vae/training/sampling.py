@@ -18,7 +18,7 @@ from t3vae.maths.distributions import TMixture
 from t3vae.maths.mixtures import fit_t_mixture
 from t3vae.models.base import Model
 from t3vae.runtime import seeding
-from t3vae.training.batches import to_float
+from t3vae.training.batches import shaped, to_float
 
 __all__ = [
     "encode",
@@ -58,6 +58,7 @@ def _blocks(model: Model, x: Any, labels: Any = None) -> Iterator[tuple[Tensor, 
     device, size = next(model.parameters()).device, _rows_at_once(model)
     if model.conditional and labels is None:
         raise DataError(f"{type(model).__name__} is conditional: give the labels of the data.")
+    x = shaped(x, model)
     for start in range(0, len(x), size):
         rows = slice(start, start + size)
         parts = (x[rows], labels[rows]) if model.conditional else (x[rows],)
@@ -71,9 +72,12 @@ def encode(model: Model, x: Any, *, seed: int, labels: Any = None) -> Tensor:
 
     Args:
         model: trained model.
-        x: data, [N, *data_shape].
+        x: data, [N, *data_shape]; a single column may be [N].
         seed: root seed.
         labels: labels [N], for conditional models.
+
+    Raises:
+        DataError: the data do not fit the model.
     """
     with seeding.torch_stream(seed, "sample/encode"):
         blocks = _blocks(model, x, labels)
@@ -89,13 +93,16 @@ def fit_latent(
 
     Args:
         model: trained model.
-        x: training data, [N, *data_shape].
+        x: training data, [N, *data_shape]; a single column may be [N].
         seed: root seed of encodings and fit.
         labels: labels [N], for conditional models.
         options: see :func:`t3vae.maths.mixtures.fit_t_mixture`.
 
     Returns:
         The distribution, a mixture of t distributions with diagonal scales.
+
+    Raises:
+        DataError: the data do not fit the model, or are too few.
     """
     encodings = encode(model, x, seed=seed, labels=labels)
     if model.conditional:
