@@ -50,8 +50,16 @@ def build(
     sigma: float,
     network: Mapping[str, Any] | None = None,
     classes: int | None = None,
+    kind: type[Model] | None = None,
+    **networks: Any,
 ) -> Model:
     """Build a model from its entry in ``params.yaml``; ``classes`` is for conditional ones.
+
+    Args:
+        config: ``family`` and its parameters.
+        data_shape, latent_dim, sigma, network, classes: see :class:`t3vae.models.base.Model`.
+        kind: class of the model, instead of that of its family.
+        networks: modules ``encoder`` and ``decoder`` instead of those of ``network``.
 
     Example:
         >>> build({"family": "t3vae", "nu": 9.0}, [1], 1, sigma=0.1).nu
@@ -59,7 +67,8 @@ def build(
     """
     parameters = dict(config)
     family = parameters.pop("family")
-    found = model_class(family)
+    found = model_class(family) if kind is None else kind
     if found.conditional:
         parameters["classes"] = classes
+    parameters |= networks
     return found(list(data_shape), latent_dim, sigma=sigma, network=network, **parameters)
