@@ -193,9 +193,7 @@ class Model(nn.Module):
         self.beta = arguments.real("beta", beta)
         if self.beta < 0:
             raise ConfigError(f"beta = {beta}: must be a finite number, 0 or more.")
-        self.network = (
-            arguments.network(network) if network else networks.default(self.data_shape)
-        )
+        self.network = arguments.network(network) if network else networks.default(self.data_shape)
         if encoder is None or decoder is None:
             built = networks.build(
                 self.network,
@@ -214,7 +212,7 @@ class Model(nn.Module):
                 raise ConfigError(f"{name} = {arguments.shown(module)}: must be a torch.nn.Module.")
         self.encoder, self.decoder = encoder, decoder
         self._fitted: TMixture | None = None
-        self.check_networks()
+        self._tried: tuple[int, int] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the methods of a family take data and latent points in any form."""
@@ -236,20 +234,25 @@ class Model(nn.Module):
         ]
 
     def check_networks(self) -> None:
-        """Try networks that are not of this package on two points of zeros.
+        """Try networks that are not of this package on two points of zeros, before they are used.
 
         An output of another width would broadcast against latents or data, and train.
 
         Raises:
             ConfigError: a network cannot be evaluated, or gives another shape.
         """
+        these = id(self.encoder), id(self.decoder)
+        if self._tried == these:
+            return
         if not self.custom_networks and ":" not in self.network["kind"]:
+            self._tried = these
             return
         width = self.encoder_width
         width = getattr(self.encoder, "width", None) if width is None else width
         decoded = self.decoder_channels * self.data_dim
         self._try_network("encoder", self.data_shape, width)
         self._try_network("decoder", [self.decoder_width], decoded)
+        self._tried = these
 
     def _try_network(self, name: str, shape: list[int], width: int | None) -> None:
         network: nn.Module = getattr(self, name)
@@ -261,8 +264,6 @@ class Model(nn.Module):
         try:
             with torch.no_grad(), seeding.global_generators():
                 given = network(torch.zeros(2, *shape, dtype=like.dtype, device=like.device))
-        except NotImplementedError:  # not on this device: fit tries it where it computes
-            return
         except Exception as error:  # a module of the user may raise anything
             first = (str(error).splitlines() or [""])[0]
             raise ConfigError(
@@ -498,6 +499,7 @@ class Model(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return latent points [n, m] and the data points decoded from them."""
         n, block = arguments.whole("n", n, 0), arguments.whole("block", block, 1)
+        self.check_networks()
         distribution, reference = self.latent_distribution(latent), self._zeros()
         latents = [reference.new_empty(0, self.latent_dim)]
         points = [reference.new_empty(0, *self.data_shape)]
@@ -546,6 +548,7 @@ class Model(nn.Module):
             torch.Size([1])
         """
         samples = arguments.whole("samples", samples, 1)
+        self.check_networks()
         points = inputs.data(self, x, name="x")
         labels = self._given_labels(y, len(points))
         at_once = max(1, _NUMBERS_AT_ONCE // self.data_dim)
@@ -616,3 +619,17 @@ class Model(nn.Module):
             for name, distribution in distributions.items():
                 result[name].append(shared + distribution.log_prob(z))
         return {name: torch.cat(parts) for name, parts in result.items()}
+
+    # -- doors of the first edition ----------------------------------------------------
+
+    def save(self, path: Any) -> None:
+        """Write the model to one file; the same as ``t3vae.save(model, path)``."""
+        import t3vae  # what is done with a model after training lies above this room
+
+        t3vae.save(self, path)
+
+    def fit_latent(self, x: Any, *, seed: int = 0, **options: Any) -> TMixture:
+        """Fit the distribution ``fitted``; the same as ``t3vae.fit_latent(model, x)``."""
+        import t3vae
+
+        return t3vae.fit_latent(self, x, seed=seed, **options)

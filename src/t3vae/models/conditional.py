@@ -243,6 +243,7 @@ class ConditionalModel(Model):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return labels [n], latent points [n, m] and the data points decoded from them."""
         n, block = arguments.whole("n", n, 0), arguments.whole("block", block, 1)
+        self.check_networks()
         distribution = self.latent_distribution(latent)
         given = None if y is None else self._labels_of_samples(y, n)
         reference = self._zeros()
@@ -261,7 +262,9 @@ class ConditionalModel(Model):
         """Return labels [n] from one label or [n] of them."""
         labels = inputs.labels(self, y, name="y")
         if labels.dim() > 1 or (labels.dim() == 1 and len(labels) != n):
-            raise DataError(f"y of shape {list(labels.shape)}: must be one label, or [{n}] of them.")
+            raise DataError(
+                f"y of shape {list(labels.shape)}: must be one label, or [{n}] of them."
+            )
         return labels.expand(n)
 
     @torch.no_grad()

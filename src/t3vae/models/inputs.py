@@ -140,7 +140,8 @@ def _of_numpy(x: Any, name: str) -> np.ndarray:
     except (ValueError, TypeError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{name} = {shown(x)}: cannot be read as one array ({first}). Rows must be equally long."
+            f"{name} = {shown(x)}: cannot be read as one array ({first}). "
+            "Rows must be equally long."
         ) from error
 
 
@@ -306,7 +307,8 @@ def check_bytes(model: Model, x: Tensor | np.ndarray, name: str = "data") -> Non
     kind = str(x.dtype).removeprefix("torch.")
     numeric = "int" in kind and math.prod(x.shape) > 0
     if numeric and len(model.data_shape) == IMAGE_AXES:
-        _check_range(int(x.min()), int(x.max()), kind, name)
+        numbers = tensor(x) if isinstance(x, Tensor) else x
+        _check_range(int(numbers.min()), int(numbers.max()), kind, name)
 
 
 def _as_bytes(x: Tensor, name: str, *, ambiguous: bool) -> Tensor:
@@ -336,7 +338,7 @@ def _check_values(x: Tensor, name: str, *, unit: bool) -> None:
         return
     if unit:
         low, high = (float(value) for value in torch.aminmax(x.detach()))
-        if -_ROUNDING <= low and high <= 1 + _ROUNDING:
+        if low >= -_ROUNDING and high <= 1 + _ROUNDING:
             return
     elif bool(torch.isfinite(x.detach().sum())):
         return
@@ -345,8 +347,7 @@ def _check_values(x: Tensor, name: str, *, unit: bool) -> None:
         rows = (~finite.flatten(1)).any(1).nonzero().flatten()[:3].tolist()
         kind = str(x.dtype).removeprefix("torch.")
         raise DataError(
-            f"{name}: rows {rows} hold values that are not finite in {kind}. "
-            "Remove or repair them."
+            f"{name}: rows {rows} hold values that are not finite in {kind}. Remove or repair them."
         )
     if unit:
         more = " Divide them by 255, or give bytes." if 1.5 < high < 256 and low >= 0 else ""
@@ -407,6 +408,7 @@ def takes_data(method: _Method) -> _Method:
     def with_data(self: Any, x: Any, *more: Any, **named: Any) -> Any:
         if _here.checked:
             return method(self, x, *more, **named)
+        self.check_networks()
         x = data(self, x, name="x", least=int(method.__name__ in _NEEDS_ROWS))
         if self.conditional:
             if named.get("y") is not None:
@@ -425,6 +427,7 @@ def takes_latents(method: _Method) -> _Method:
     @functools.wraps(method)
     def with_latents(self: Any, z: Any, y: Any = None, **named: Any) -> Any:
         if not _here.checked:
+            self.check_networks()
             z = latents(self, z)
             y = labels(self, y, len(z), name="y") if y is not None and self.conditional else y
         with checked():

@@ -36,6 +36,7 @@ OUTSIDE = (
     f"{PACKAGE}.errors",
     f"{PACKAGE}.provenance.closure",
     f"{PACKAGE}.provenance.digests",
+    f"{PACKAGE}.runtime.accelerator",
     f"{PACKAGE}.runtime.device",
     f"{PACKAGE}.runtime.layout",
     f"{PACKAGE}.runtime.progress",

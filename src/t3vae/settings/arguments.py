@@ -16,8 +16,8 @@ from t3vae.errors import ConfigError
 from t3vae.settings import problems
 from t3vae.settings.blocks import Block, Seed, field
 from t3vae.settings.declarations import plain as declared
-from t3vae.settings.families import is_import_path
-from t3vae.settings.network_kinds import NETWORKS, ImportedNetwork
+from t3vae.settings.catalogue import is_import_path
+from t3vae.settings.families import NETWORKS, ImportedNetwork
 
 __all__ = ["check", "network", "plain", "real", "seed", "shown", "whole"]
 
@@ -166,13 +166,12 @@ def network(description: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise ConfigError(f"network = {shown(given)}: must be a mapping with the key `kind`.")
     kind = given.get("kind")
-    known = {name: block for name, block in NETWORKS.items() if block is not ImportedNetwork}
-    if kind not in [*known] and not is_import_path(kind):
+    if kind not in [*NETWORKS] and not is_import_path(kind):
         raise ConfigError(
-            f"network.kind = {shown(kind)}: must be one of {', '.join(known)}, or an import path "
-            "such as my_networks:build."
+            f"network.kind = {shown(kind)}: must be one of {', '.join(NETWORKS)}, or an import "
+            "path such as my_networks:build."
         )
-    declaration = known.get(kind, ImportedNetwork)
+    declaration = NETWORKS[str(kind)].options if kind in NETWORKS else ImportedNetwork
     required = {"hidden": [64]} if "hidden" in declaration.model_fields else {}
     check(declaration, {**required, **given}, "network.")
     return given

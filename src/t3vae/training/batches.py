@@ -113,7 +113,9 @@ class Rows:
         if not model.conditional:
             return cls(data, None, dtype)
         if y is None:
-            raise DataError(f"{type(model).__name__} is conditional: give the {names[1]} of {names[0]}.")
+            raise DataError(
+                f"{type(model).__name__} is conditional: give the {names[1]} of {names[0]}."
+            )
         return cls(data, inputs.labels(model, y, len(data), name=names[1]), dtype)
 
 
@@ -164,7 +166,9 @@ def network_precision(model: Model, precision: str) -> Iterator[None]:
     if precision not in PRECISIONS:
         raise ConfigError(f"precision = {precision!r}: must be one of {', '.join(PRECISIONS)}.")
     if inputs.home(model)[1] != torch.float32:
-        raise ConfigError(f"precision = {precision!r}: is for models in float32. Call model.float().")
+        raise ConfigError(
+            f"precision = {precision!r}: is for models in float32. Call model.float()."
+        )
     if any(isinstance(network, MLP) for network in networks):
         raise ConfigError("precision = 'bfloat16': is for networks of kind cnn. Use float32.")
     device = next(model.parameters()).device.type

@@ -250,9 +250,7 @@ class _Run:
         self.best_buffers = {name: value.clone() for name, value in model.named_buffers()}
         self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
         self.position = _Position()
-        self.losses = torch.zeros(
-            self.steps_per_epoch, 2, dtype=train.dtype, device=train.x.device
-        )
+        self.losses = torch.zeros(self.steps_per_epoch, 2, dtype=train.dtype, device=train.x.device)
         self.fresh: list[Tensor] = []
         self.counted_at = time.monotonic()
 

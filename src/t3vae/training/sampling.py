@@ -61,6 +61,7 @@ def _blocks(model: Model, x: Any, labels: Any = None) -> Iterator[tuple[Tensor, 
         DataError: data or labels do not fit the model.
     """
     size = _rows_at_once(model)
+    model.check_networks()
     if model.conditional and labels is None:
         raise DataError(f"{type(model).__name__} is conditional: give the labels of the data.")
     rows = inputs.as_array(x)
