@@ -6,7 +6,7 @@ layout. The rule for images, data of shape [C, H, W]:
 
 - whole numbers are bytes, 0..255, whatever their type, and become shares of 255;
 - floating-point numbers are taken as they are and lie in [0, 1], as decoder means do; with a
-  custom decoder their range is its business;
+  custom decoder they may lie elsewhere, but bytes that come as such numbers are refused;
 - true and false are 1 and 0.
 
 Whole numbers whose largest is 1 could be bytes or shares and are refused. Data that are not
@@ -114,7 +114,7 @@ def as_array(x: Any, name: str = "data") -> Tensor | np.ndarray:
     array = _of_pandas(x, name) if family == "pandas" else _of_numpy(x, name)
     if array.dtype.kind not in "biuf":
         reason = _KINDS.get(array.dtype.kind, "no numbers")
-        if array.dtype.kind == "O" and array.ndim == 0:
+        if array.dtype.kind in "OUS" and array.ndim == 0:
             reason = "must be an array, a tensor, a table or nested lists of numbers"
             raise DataError(f"{name} = {shown(x)}: {reason}.")
         raise DataError(f"{name} of type {array.dtype} holds {reason}.")
@@ -123,14 +123,14 @@ def as_array(x: Any, name: str = "data") -> Tensor | np.ndarray:
 
 def _checked_tensor(x: Tensor, name: str) -> Tensor:
     odd = (
-        ("sparse", x.layout != torch.strided or x.is_nested, "dense numbers, x.to_dense()"),
-        ("quantized", x.is_quantized, "numbers, x.dequantize()"),
-        ("on the device meta", x.is_meta, "a tensor with numbers"),
-        ("of complex numbers", x.is_complex(), "real numbers"),
+        ("a sparse tensor", x.layout != torch.strided or x.is_nested, f"{name}.to_dense()"),
+        ("a quantized tensor", x.is_quantized, f"{name}.dequantize()"),
+        ("a tensor on the device meta, without numbers", x.is_meta, "a tensor with numbers"),
+        ("a tensor of complex numbers", x.is_complex(), "real numbers"),
     )
     for what, found, instead in odd:
         if found:
-            raise DataError(f"{name} is a tensor {what}: give {instead}.")
+            raise DataError(f"{name} is {what}: give {instead}.")
     return x
 
 
@@ -149,11 +149,16 @@ def _of_pandas(x: Any, name: str) -> np.ndarray:
     """Return a table, a column or an index as numbers; missing values as not-a-number."""
     columns = getattr(x, "dtypes", None)
     if getattr(x, "ndim", 1) == 2 and columns is not None:
-        bad = [str(c) for c, kind in columns.items() if getattr(kind, "kind", "O") not in "biuf"]
+        bad = [
+            f"{column} ({kind})"
+            for column, kind in columns.items()
+            if getattr(kind, "kind", "O") not in "biuf"
+        ]
         if bad:
             listed = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
             raise DataError(
-                f"{name}: columns {listed} hold no numbers. Leave them out, or encode them first."
+                f"{name}: columns are not numeric: {listed}. Omit them, encode them, or convert "
+                "them by astype(float)."
             )
         kinds = list(columns)
     else:
@@ -278,7 +283,10 @@ def data(
     if images and given.dtype == torch.uint8:
         return given if bytes_stay else to_float(given, dtype)
     numbers = given.to(dtype)
-    _check_values(numbers, name, unit=images and _gives_shares(model.decoder))
+    shares = images and _gives_shares(model.decoder)
+    _check_values(numbers, name, unit=shares)
+    if images and not shares:
+        _check_disguised(numbers, name)
     return numbers
 
 
@@ -354,6 +362,17 @@ def _check_values(x: Tensor, name: str, *, unit: bool) -> None:
         raise DataError(
             f"{name}: images of floating-point numbers from {low:.4g} to {high:.4g}: must lie in "
             f"[0, 1].{more}"
+        )
+
+
+def _check_disguised(x: Tensor, name: str) -> None:
+    """Refuse bytes that come as floating-point numbers: of whole numbers they would be shares."""
+    values = x.detach()
+    low, high = (float(v) for v in torch.aminmax(values)) if x.numel() else (0.0, 0.0)
+    if low >= 0 and 1 < high <= 255 and bool((values == values.round()).all()):
+        raise DataError(
+            f"{name}: images of floating-point numbers that are all whole, from {low:g} to "
+            f"{high:g}. Give bytes, or numbers on the scale of the decoder."
         )
 
 

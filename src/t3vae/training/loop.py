@@ -205,7 +205,7 @@ def _digest(
         if not parameter.requires_grad:
             frozen.update(name.encode() + parameter.detach().cpu().contiguous().numpy().tobytes())
     parts = [
-        [name, f"{type(part).__module__}.{type(part).__qualname__}", part.extra_repr()]
+        [name, type(part).__module__, type(part).__qualname__, part.extra_repr(), _options(part)]
         for name, part in model.named_modules()
     ]
     return digest(
@@ -441,6 +441,17 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
     if math.isinf(record["best_total"]):
         record["best_total"] = None
     return record
+
+
+def _options(part: Any) -> dict[str, str]:
+    """Return what a module computes with beside its parameters, as far as it has a name."""
+    plain = (bool, int, float, str)
+    return {
+        name: str(getattr(value, "__qualname__", value))
+        for name, value in sorted(vars(part).items())
+        if name[0] != "_" and name != "training"
+        if isinstance(value, plain) or hasattr(value, "__qualname__")
+    }
 
 
 def _split(rows: Rows, seed: int) -> tuple[Rows, Rows]:
