@@ -174,21 +174,25 @@ def _of_pandas(x: Any, name: str) -> np.ndarray:
 def tensor(array: Tensor | np.ndarray) -> Tensor:
     """Return an array of any real type and layout as a tensor that torch can compute with."""
     if isinstance(array, Tensor):
-        wide = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.float64}
-        return array.to(wide[array.dtype]) if array.dtype in wide else array
+        known = array.dtype not in (torch.uint16, torch.uint32, torch.uint64)
+        return array if known else _widened(array.cpu().numpy())
     kind = array.dtype
-    wider = {
-        ("u", 2): np.int32,
-        ("u", 4): np.int64,
-        ("u", 8): np.float64,
-        ("f", 16): np.float64,
-        ("f", 12): np.float64,
-    }
-    target = np.dtype(wider.get((kind.kind, kind.itemsize), kind.newbyteorder("=")))
     odd = any(s < 0 or s % kind.itemsize for s in array.strides) or not array.flags.writeable
-    if target != kind or odd or not array.flags.aligned:
-        array = np.array(array, dtype=target, order="C")
-    return torch.from_numpy(array)
+    if not kind.isnative or odd or not array.flags.aligned:
+        array = np.array(array, dtype=kind.newbyteorder("="), order="C")
+    return _widened(array)
+
+
+def _widened(array: np.ndarray) -> Tensor:
+    """Return a native array as a tensor; of types that torch hardly knows, in a wider one."""
+    kind = array.dtype
+    if kind == np.uint64:
+        small = array.size == 0 or int(array.max()) <= np.iinfo(np.int64).max
+        return torch.from_numpy(array.astype(np.int64 if small else np.float64))
+    wider: dict[Any, type] = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64}
+    if kind.kind == "f" and kind.itemsize > 8:
+        wider[kind] = np.float64
+    return torch.from_numpy(array.astype(wider[kind]) if kind in wider else array)
 
 
 # -- what a model takes ------------------------------------------------------------------------
@@ -279,7 +283,7 @@ def data(
     images = len(shape) == IMAGE_AXES
     if images and not given.is_floating_point() and given.dtype != torch.bool:
         given = _as_bytes(given, name, ambiguous=part)
-    given = given.to(device)
+    given = given.to(device).contiguous()
     if images and given.dtype == torch.uint8:
         return given if bytes_stay else to_float(given, dtype)
     numbers = given.to(dtype)

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from t3vae.errors import ConfigError
 from t3vae.settings import problems
 from t3vae.settings.blocks import Block, Seed, field
-from t3vae.settings.declarations import plain as declared
 from t3vae.settings.catalogue import is_import_path
+from t3vae.settings.declarations import plain as declared
 from t3vae.settings.families import NETWORKS, ImportedNetwork
 
 __all__ = ["check", "network", "plain", "real", "seed", "shown", "whole"]

@@ -108,7 +108,7 @@ class Rows:
             DataError: they do not fit the model, or hold values that are not finite.
         """
         data = inputs.data(model, x, name=names[0], bytes_stay=True, least=1)
-        data = data.detach().contiguous()
+        data = data.detach()
         dtype = inputs.home(model)[1]
         if not model.conditional:
             return cls(data, None, dtype)

@@ -275,7 +275,7 @@ def load_run(run_dir: Path | str, device: str | torch.device = "cpu") -> Model:
 def _check_given(path: Path, description: Any, given: Mapping[str, Any]) -> None:
     """Refuse a file whose custom networks are not given."""
     custom = description.get("custom", {})
-    missing = [name for name in custom if name not in given]
+    missing = [name for name in ("encoder", "decoder") if name in custom and name not in given]
     if missing:
         kinds = ", ".join(f"{name} ({custom[name]})" for name in missing)
         arguments = ", ".join(f"{name}=..." for name in missing)
