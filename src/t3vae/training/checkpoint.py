@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from t3vae import models
-from t3vae.errors import CheckpointError, DataError
+from t3vae.errors import CheckpointError, ConfigError, DataError
 from t3vae.maths.distributions import TMixture
 from t3vae.models.base import Model
 from t3vae.runtime import accelerator, files
@@ -240,6 +240,11 @@ def load(
         raise CheckpointError(str(error)) from error
     except Exception as error:  # whatever another's description makes of building
         first = (str(error).splitlines() or [type(error).__name__])[0]
+        if given or family is not None:
+            raise CheckpointError(
+                f"{path}: no model can be built with what was given ({first}). Give the class and "
+                "modules that the model was built with."
+            ) from error
         raise CheckpointError(
             f"{path}: not a checkpoint of this package ({first}). Train the model again."
         ) from error
