@@ -27,6 +27,11 @@ __all__ = ["main"]
 Command = Callable[..., None]
 
 _START = time.monotonic()
+# Packages that a base installation does not have, by the name of their import.
+_EXTRAS = {
+    "workflow": ("pandas", "seaborn", "matplotlib", "jinja2", "snakemake", "dvc"),
+    "images": ("torchvision", "sklearn", "PIL"),
+}
 
 _COMMON = [
     click.option(
@@ -310,6 +315,12 @@ def main(arguments: list[str] | None = None) -> None:
         for line in str(error).splitlines():
             click.echo(f"t3vae: {line}", err=True)
         sys.exit(error.exit_status)
+    except ModuleNotFoundError as error:
+        text = _of_an_extra(error)
+        if text is None:
+            raise
+        click.echo(f"t3vae: {text}", err=True)
+        sys.exit(1)
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stdout = None
         sys.exit(1)
@@ -319,6 +330,18 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         click.echo(f"t3vae: {text}", err=True)
         sys.exit(1)
+
+
+def _of_an_extra(error: ModuleNotFoundError) -> str | None:
+    """Return which extra holds a package that is not installed, or None for another module."""
+    package = str(error.name).partition(".")[0]
+    extra = next((name for name, modules in _EXTRAS.items() if package in modules), None)
+    if extra is None:
+        return None
+    return (
+        f"{package} is not installed, which this step needs. It belongs to the extra {extra!r}: "
+        f"pip install 't3vae[{extra}]'."
+    )
 
 
 def _of_the_machine(error: Exception) -> str | None:

@@ -76,7 +76,8 @@ def kolmogorov_smirnov_two_sample(x: ArrayLike, y: ArrayLike) -> tuple[float, fl
     from scipy import stats  # slow to import, and needed here alone
 
     a, b = _points(x), _points(y)
-    method = "asymp" if len(a) + len(b) > 2 else "exact"  # whose effective size is no integer
+    # One point each has an effective size that is no integer, which the limit cannot take.
+    method: Any = "asymp" if len(a) + len(b) > 2 else "exact"
     found: Any = stats.ks_2samp(a, b, method=method)
     return float(found.statistic), float(found.pvalue)
 

@@ -9,18 +9,23 @@ What a killed process left behind is removed when the same file is written again
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t3vae.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # a platform without these locks keeps its leftovers
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +43,7 @@ __all__ = [
     "write_text",
 ]
 
+_asking = threading.Lock()
 _METADATA, _CHECKSUM = "__metadata__", "checksum"
 _LARGEST_HEADER = 100_000_000
 
@@ -58,23 +64,28 @@ def atomic(path: Path) -> Iterator[Path]:
         raise DataError(_cannot_write(path, error)) from error
     temporary = Path(name)
     try:
-        with suppress(OSError):  # a file system without locks keeps its leftovers
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if fcntl is None:
+            os.close(handle)  # there an open file cannot be replaced
+        else:
+            with suppress(OSError):  # a file system without locks keeps its leftovers
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         yield temporary
-        with open(temporary, "rb") as stream:
+        with open(temporary, "r+b") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         raise DataError(_cannot_write(path, error)) from error
     finally:
-        os.close(handle)
+        if fcntl is not None:
+            os.close(handle)
         temporary.unlink(missing_ok=True)
 
 
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files whose writer was killed: those that nobody holds."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    pattern = f".{glob.escape(path.name)}.*.part"
+    for leftover in path.parent.glob(pattern) if fcntl is not None else ():
         with suppress(OSError):
             handle = os.open(leftover, os.O_RDONLY)
             try:
@@ -85,8 +96,9 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _asking:  # it can only be asked by setting it, for all threads
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 
