@@ -14,6 +14,7 @@ sys.path[:] = [str(SOURCE), *sys.path, OWN]
 
 from t3vae.workflow import check, disk
 
+from t3vae.datasets import raw_input
 from t3vae.runtime import device
 from t3vae.settings import parameters
 from t3vae.errors import ConfigError, T3VAEError
@@ -95,6 +96,15 @@ def config_of(verb):
 def code_of(verb):
     """Return the parameter function of a verb: digest of the sources that its job runs."""
     return lambda wildcards: job_of(verb)(wildcards).code
+
+
+def raw_of(dataset):
+    """Return the digest of the user's files that a data set is read from, or stop."""
+    try:
+        return raw_input.trigger(PLAN.prepare(dataset).config, Path.cwd())
+    except T3VAEError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def resource_of(verb, resource):

@@ -665,7 +665,10 @@ def gone(folder):
         (damaged, r"test/owl/0002.png: not a readable image"),
         (lambda f: (f / "train/owl/0001.png").write_text("hello"), "train/owl/0001.png: not a re"),
         (lambda f: (f / "train/owl/0001.png").write_bytes(b""), "train/owl/0001.png: not a re"),
-        (lambda f: (f / "train/owl/notes.txt").write_text("x"), "train/owl/notes.txt: not an image"),
+        (
+            lambda f: (f / "train/owl/notes.txt").write_text("x"),
+            "train/owl/notes.txt: not an image",
+        ),
         (emptied, r"train/cat: a class with no image"),
         (gone, r"test/cat: missing, while train/cat is there"),
         (

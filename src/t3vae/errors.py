@@ -7,6 +7,7 @@ the input, 1 for a run that failed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 __all__ = [
@@ -20,10 +21,23 @@ __all__ = [
 ]
 
 
+def _without_addresses(text: str) -> str:
+    """Return a message of a library without addresses in memory, which differ at each run."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+
+
 class T3VAEError(Exception):
-    """Base class of all errors of this package."""
+    """Base class of all errors of this package.
+
+    Example:
+        >>> str(T3VAEError("a.png: cannot identify <_io.BytesIO object at 0x7fbaaaf4f290>"))
+        'a.png: cannot identify <_io.BytesIO object>'
+    """
 
     exit_status = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_without_addresses(str(message)))
 
 
 class ConfigError(T3VAEError):
@@ -37,7 +51,8 @@ class ConfigError(T3VAEError):
     exit_status = 2
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems: list[str] = [problems] if isinstance(problems, str) else list(problems)
+        given = [problems] if isinstance(problems, str) else problems
+        self.problems: list[str] = [_without_addresses(problem) for problem in given]
         super().__init__("\n".join(self.problems))
 
 

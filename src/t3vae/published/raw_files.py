@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from t3vae.errors import DataError
+from t3vae.runtime.files import cannot_read, native
 
 __all__ = [
     "RawFile",
@@ -46,8 +47,18 @@ class RawFile(NamedTuple):
 
 
 def folder_of(config: Mapping[str, Any], root: Path) -> Path:
-    """Return the folder (or archive) that the data set names; relative to the root folder."""
-    return Path(root) / Path(config["folder"]).expanduser()
+    """Return the folder (or archive) that the data set names; relative to the root folder.
+
+    Raises:
+        DataError: it starts with ``~`` and there is no such home.
+    """
+    try:
+        return Path(root) / Path(native(config["folder"])).expanduser()
+    except RuntimeError as error:
+        raise DataError(
+            f"datasets.{config['dataset']}.folder = {config['folder']}: {error} "
+            "Give the whole path."
+        ) from error
 
 
 def locate(
@@ -165,7 +176,7 @@ def checksums(path: Path, algorithms: Iterable[str]) -> dict[str, str]:
                 for state in found.values():
                     state.update(block)
     except OSError as error:
-        raise DataError(_unreadable(path, error)) from error
+        raise DataError(cannot_read(path, error)) from error
     return {name: state.hexdigest() for name, state in found.items()}
 
 
@@ -183,7 +194,7 @@ def verify(path: Path, size: int | None, expected: Mapping[str, str]) -> dict[st
     try:
         given = path.stat().st_size
     except OSError as error:
-        raise DataError(_unreadable(path, error)) from error
+        raise DataError(cannot_read(path, error)) from error
     if size is not None and given != size:
         kind = "cut" if given < size else "another file"
         raise DataError(
@@ -198,7 +209,3 @@ def verify(path: Path, size: int | None, expected: Mapping[str, str]) -> dict[st
                 f"{wanted}, so it is damaged or another file. Delete it and fetch it again."
             )
     return found
-
-
-def _unreadable(path: Path, error: OSError) -> str:
-    return f"{path}: cannot be read ({error.strerror or error}). Check the file and its rights."

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "atomic",
+    "cannot_read",
+    "native",
     "read_json",
     "read_npy",
     "read_tensors",
@@ -40,9 +42,9 @@ __all__ = [
 
 _METADATA, _CHECKSUM = "__metadata__", "checksum"
 _LARGEST_HEADER = 100_000_000
-# What readers raise on bytes that are not what they should be.
+# What readers raise on bytes that are not what they should be. What the system refuses (a
+# missing right, a folder, a disk that fails) is an OSError, and no damage.
 _DAMAGE = (
-    OSError,
     ValueError,
     KeyError,
     TypeError,
@@ -110,6 +112,28 @@ def _cannot_write(path: Path, error: OSError) -> str:
     )
 
 
+def cannot_read(path: Path | str, error: OSError) -> str:
+    """Say that the system refuses to read a file or folder, which may well be sound.
+
+    Example:
+        >>> cannot_read("a.zip", PermissionError(13, "Permission denied"))
+        'a.zip: cannot be read (Permission denied). Check the file and its rights.'
+    """
+    return f"{path}: cannot be read ({error.strerror or error}). Check the file and its rights."
+
+
+def native(text: str) -> str:
+    """Return a path that was read as UTF-8 text in the spelling that this process opens.
+
+    They differ where the locale is not UTF-8: there Python takes other bytes for text.
+
+    Example:
+        >>> native("data/raw")
+        'data/raw'
+    """
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes atomically."""
     with atomic(path) as temporary:
@@ -117,8 +141,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text atomically.
+
+    Raises:
+        DataError: it holds half a character, as a name that is not UTF-8 leaves it.
+    """
+    try:
+        encoded = content.encode("utf-8")
+    except UnicodeEncodeError as error:
+        part = content[max(error.start - 20, 0) : error.end]
+        raise DataError(f"{path}: {part!a} is not UTF-8 text; nothing written") from error
+    write_bytes(path, encoded)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -148,6 +181,8 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
+    except OSError as error:
+        raise DataError(cannot_read(path, error)) from error
     except _DAMAGE as error:
         raise DataError(
             f"{path}: not readable as JSON ({error}). Delete it to remake it."
@@ -186,6 +221,8 @@ def read_npy(path: Path, *, mapped: bool = True) -> np.ndarray:
             return array
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run `t3vae prepare` first.") from error
+    except OSError as error:
+        raise DataError(cannot_read(path, error)) from error
     except (*_DAMAGE, TokenError) as error:
         raise DataError(f"{path}: damaged array file ({error}). Delete it to remake it.") from error
 
@@ -237,6 +274,8 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         return arrays
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
+    except OSError as error:
+        raise DataError(cannot_read(path, error)) from error
     except (*_DAMAGE, SafetensorError) as error:
         raise DataError(
             f"{path}: damaged tensor file ({error}). Delete it to remake it."
@@ -259,6 +298,8 @@ def read_tensors_header(path: Path) -> dict[str, str]:
         return {str(key): str(value) for key, value in metadata.items() if key != _CHECKSUM}
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
+    except OSError as error:
+        raise DataError(cannot_read(path, error)) from error
     except _DAMAGE as error:
         raise DataError(
             f"{path}: damaged tensor file ({error}). Delete it to remake it."
