@@ -27,6 +27,19 @@ def prepended(variable, *folders):
     return os.pathsep.join([*folders, *(o for o in old if o and o not in folders)])
 
 
+def refuse_divided(*folders):
+    """Stop where a search path would divide the name of a folder, and other code would run."""
+    for folder in folders:
+        if os.pathsep in folder:
+            print(
+                f"{folder}: a folder with `{os.pathsep}` in its path. Search paths (PATH, "
+                "PYTHONPATH) divide it there, so that jobs would run other code. Rename or "
+                "move it.",
+                file=sys.stderr,
+            )
+            raise SystemExit(2)
+
+
 def read_plan():
     """Read and check params.yaml with the overrides of the command line, or stop."""
     overrides = dict(workflow.config_settings.config)
@@ -51,6 +64,8 @@ def read_plan():
         raise SystemExit(2) from None
 
 
+BIN = str(Path(sys.executable).parent)
+refuse_divided(BIN, str(SOURCE), OWN)
 PLAN = read_plan()
 GPU = 1 if device.resolve(PLAN.parameters.device) == "cuda" else 0
 JOBS = PLAN.jobs()
@@ -59,7 +74,7 @@ JOBS = PLAN.jobs()
 # that bytes depend neither on -j nor on what else is installed. On a cluster the job reads
 # this file again and gets the same.
 os.environ.update(
-    PATH=prepended("PATH", str(Path(sys.executable).parent)),
+    PATH=prepended("PATH", BIN),
     PYTHONPATH=prepended("PYTHONPATH", str(SOURCE), OWN),
     T3VAE_DEVICE=PLAN.parameters.device,  # not a parameter: a change reruns nothing
     OMP_NUM_THREADS="1",
