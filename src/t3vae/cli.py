@@ -7,6 +7,7 @@ ends with status 2 and a failed run with status 1, each with its message and no 
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import re
 import sys
@@ -247,6 +248,9 @@ def show_params(params: Path, as_json: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the console script ``t3vae``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that the locale cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(arguments, prog_name="t3vae", standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,6 +127,8 @@ def download(files: Sequence[RawFile], folder: Path) -> str:
         from torchvision.datasets import utils
     except ImportError as error:
         return f"torchvision cannot be imported ({error})"
+    if any(file.drive for file in files) and find_spec("gdown") is None:
+        return "they are on Google Drive, which needs gdown: pip install 't3vae[celeba]'"
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
