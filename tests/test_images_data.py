@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import zipfile
 from pathlib import Path
@@ -23,6 +24,7 @@ from t3vae import datasets
 from t3vae.datasets import celeba, cifar, image_files, labelled, shelves, svhn
 from t3vae.datasets.prepared import Prepared
 from t3vae.errors import ConfigError, DataError
+from t3vae.published import raw_files
 from t3vae.runtime import files, layout
 from t3vae.settings.image_sources import IMAGE_SOURCES
 from t3vae.stages import prepare
@@ -509,6 +511,16 @@ def test_celeba_with_nothing_there_lists_all_three_files(tmp_path):
     message = refused(tmp_path, "celeba", "3 file", download=False)
     for part in ("img_align_celeba.zip", "1443490838", ATTR, "26721026", PART, "2836386"):
         assert part in message
+
+
+def test_celeba_s_download_names_the_extra_that_it_needs(tmp_path, monkeypatch):
+    find = raw_files.find_spec
+    monkeypatch.setattr(raw_files, "find_spec", lambda n: None if n == "gdown" else find(n))
+    message = refused(tmp_path, "celeba", "could not be downloaded", download=True)
+    assert "pip install 't3vae[celeba]'" in message and "3 file(s)" in message
+    assert not (tmp_path / "data/raw").exists()
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert any("gdown" in need for need in project["project"]["optional-dependencies"]["celeba"])
 
 
 def test_a_damaged_member_of_the_zip_archive(tmp_path, faces):

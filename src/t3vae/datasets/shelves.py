@@ -125,12 +125,16 @@ class FolderShelf:
         """Return the content of a file.
 
         Raises:
-            DataError: it cannot be read.
+            DataError: it cannot be read, or is too large for an image.
         """
         try:
-            return (self.path / os.fsdecode(self._spelled[name])).read_bytes()
+            with open(self.path / os.fsdecode(self._spelled[name]), "rb") as stream:
+                content = stream.read(MEMBER_LIMIT + 1)
         except OSError as error:
             raise DataError(cannot_read(self.where(name), error)) from error
+        if len(content) > MEMBER_LIMIT:
+            raise DataError(f"{self.where(name)}: more than {MEMBER_LIMIT} bytes. Remove it.")
+        return content
 
 
 class ZipShelf:
