@@ -20,7 +20,8 @@ wildcard_constraints:
 
 
 onstart:
-    print(disk.start_message(PLAN, Path.cwd()), file=sys.stderr)
+    plan_files.write(Path.cwd(), PLAN)
+    print(disk.start_message(PLAN, Path.cwd()), *PLAN.parameters.notes, sep="\n", file=sys.stderr)
 
 
 # Every output of every verb, so that nothing is taken for made because what follows is there.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import frechet, images
+from benchmarks import frechet, image_step
 from benchmarks.reference import Reference
 from benchmarks.timing import compare, process, table
 from t3vae import models
@@ -48,8 +48,8 @@ def main() -> None:
             table(frechet.rows(arguments.features, repeats=min(arguments.repeats, 3))), flush=True
         )
     if arguments.only in (None, "images"):
-        found = images.rows(checkout=arguments.reference, repeats=min(arguments.repeats, 3))
-        print(images.table(found), flush=True)
+        found = image_step.rows(checkout=arguments.reference, repeats=min(arguments.repeats, 3))
+        print(image_step.table(found), flush=True)
     if arguments.only not in (None, "numbers"):
         return
     data = {

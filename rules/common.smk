@@ -12,10 +12,10 @@ UNDER_DVC = bool(os.environ.get("DVC_STAGE"))  # DVC tells the commands of its s
 OWN = str(PARAMS.parent.resolve())  # models of one's own lie beside the parameters
 sys.path[:] = [str(SOURCE), *sys.path, OWN]
 
-from t3vae.workflow import check, disk
+from t3vae.workflow import check, disk, plan_files
 
 from t3vae.datasets import raw_input
-from t3vae.runtime import device
+from t3vae.runtime import device, layout
 from t3vae.settings import parameters
 from t3vae.errors import ConfigError, T3VAEError
 from t3vae.workflow.plan import Plan
@@ -125,6 +125,11 @@ def raw_of(dataset):
 def resource_of(verb, resource):
     """Return the resource function of a verb: memory or time of its experiment's jobs."""
     return lambda wildcards: PLAN.resources(verb, wildcards.experiment)[resource]
+
+
+def data_resource_of(verb, resource):
+    """Return the resource function of a verb: memory or time of a data set's job."""
+    return lambda wildcards: PLAN.data_resources(verb, wildcards.dataset)[resource]
 
 
 def outputs_of(*verbs):

@@ -27,34 +27,31 @@ for dataset in PLAN.parameters.datasets:
             "python -m t3vae prepare --dataset {params.dataset} --config {params.config:q} > {log} 2>&1"
 
 
-for dataset in PLAN.extractors(PLAN.all_experiments):
-
-    rule:
-        name:
-            f"extractor_{dataset}"
-        input:
-            manifest=PLAN.extractor(dataset).inputs,
-            arrays=[ancient(path) for path in PLAN.extractor(dataset).arrays],
-        output:
-            PLAN.extractor(dataset).outputs,
-        log:
-            f"logs/extractor/{dataset}.log",
-        benchmark:
-            f"logs/benchmark/extractor.{dataset}.tsv"
-        threads: 1
-        resources:
-            gpu=GPU,
-            mem_mb=PLAN.data_resources("extractor", dataset)["mem_mb"],
-            runtime=PLAN.data_resources("extractor", dataset)["runtime"],
-        params:
-            dataset=dataset,
-            config=lambda wildcards, dataset=dataset: PLAN.extractor(dataset).json,
-            code=lambda wildcards, dataset=dataset: PLAN.extractor(dataset).code,
-        message:
-            "extractor {params.dataset}"
-        shell:
-            "python -m t3vae extractor --dataset {params.dataset} --config {params.config:q}"
-            " --device $T3VAE_DEVICE > {log} 2>&1"
+rule extractor:
+    input:
+        manifest=inputs_of("extractor"),
+        arrays=arrays_of("extractor"),
+    output:
+        layout.extractor("{dataset}"),
+    wildcard_constraints:
+        dataset="|".join(PLAN.extractors(PLAN.all_experiments)) or "(?!)",
+    log:
+        "logs/extractor/{dataset}.log",
+    benchmark:
+        "logs/benchmark/extractor.{dataset}.tsv"
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=data_resource_of("extractor", "mem_mb"),
+        runtime=data_resource_of("extractor", "runtime"),
+    params:
+        config=config_of("extractor"),
+        code=code_of("extractor"),
+    message:
+        "extractor {wildcards.dataset}"
+    shell:
+        "python -m t3vae extractor --dataset {wildcards.dataset} --config {params.config:q}"
+        " --device $T3VAE_DEVICE > {log} 2>&1"
 
 
 rule prepare_all:

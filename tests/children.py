@@ -17,8 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from t3vae.metrics import REGISTRY as METRICS
-from t3vae.models import FAMILIES
+from t3vae.settings.families import FAMILIES
+from t3vae.settings.metrics import METRICS
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent / "src"
@@ -44,7 +44,11 @@ def preload() -> None:
     figures += ["encodings.utf_16_be", "encodings.utf_32_be"]  # unreadable for some users later
     CONTEXT.set_forkserver_preload(
         ["pytest", "children", "t3vae.cli", "t3vae.settings.given", *figures]
-        + [path.partition(":")[0] for registry in (FAMILIES, METRICS) for path in registry.values()]
+        + [
+            entry.code.partition(":")[0]
+            for table in (FAMILIES, METRICS)
+            for entry in table.values()
+        ]
         + [f"t3vae.stages.{verb}" for verb in STAGES]
     )
     paths = [str(SOURCE), str(HERE), *before.get("PYTHONPATH", "").split(os.pathsep)]
@@ -223,6 +227,7 @@ def tiny_configs(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "dataset": "toy",
             "models": ["model"],
             "families": {"model": model["family"]},
+            "labels": {},
             "seeds": [0],
             "latents": LATENTS,
             "metrics": metrics,
@@ -232,7 +237,7 @@ def tiny_configs(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "figure": {
             "name": "history",
             "models": ["model"],
-            "palette": {"model": "#0072B2"},
+            "looks": {"model": {"colour": "#0072b2", "marker": "o", "line": "solid"}},
             "style": {
                 "column_width_mm": 85.0,
                 "page_width_mm": 180.0,

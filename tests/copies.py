@@ -30,14 +30,14 @@ def copy_code(target: Path) -> Path:
 
 
 def change(folder: Path, values: Mapping[str, Any]) -> None:
-    """Set values of ``params.yaml`` by dotted path."""
+    """Set values of ``params.yaml`` by dotted path, below blocks that it may not have yet."""
     path = folder / "params.yaml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     for place, value in values.items():
         *parents, key = place.split(".")
         inner = content
         for parent in parents:
-            inner = inner[parent]
+            inner = inner.setdefault(parent, {})
         inner[key] = value
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 

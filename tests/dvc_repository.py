@@ -26,6 +26,7 @@ SMALL: dict[str, Any] = {
     f"experiments.{EXPERIMENT}.figures": ["history"],
     f"experiments.{EXPERIMENT}.metrics": ["ks", "tail_mass_ratio", "log_likelihood"],
     "experiments.constants.figures": ["tau_alpha"],
+    "models.t3vae_nu9.nu": 9.0,  # a key of the file, not of a grid alone: `-S` without `+`
 }
 
 
@@ -109,6 +110,18 @@ def clone(origin: Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     run(origin, "git", "clone", "--quiet", str(origin), str(target))
     return target
+
+
+def stages(text: str) -> list[str]:
+    """Return the stages that DVC ran, in order, from what it printed."""
+    return re.findall(r"^Running stage '(\w+)'", text, flags=re.MULTILINE)
+
+
+def width(text: str) -> int:
+    """Return the width of a printed table in columns."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert any(lines), "nothing was printed"
+    return max(map(len, lines))
 
 
 def ran(text: str) -> list[str]:

@@ -11,11 +11,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import model_looks
 import numpy as np
 
 from t3vae import datasets
 from t3vae.provenance import digests
 from t3vae.runtime import files, layout
+from t3vae.settings.metrics import METRICS
+from t3vae.workflow.jobs import labels
 
 STRETCH = {"vae": 0.9, "student_t_vae": 1.05, "t3vae_nu5": 1.5, "t3vae_nu9": 1.2}
 SEEDS = (0, 1, 2)
@@ -89,6 +92,7 @@ def collect_config(dataset: dict[str, Any], models: list[str] | None = None) -> 
         "dataset": "toy",
         "models": names,
         "families": dict.fromkeys(names, "vae"),
+        "labels": labels(METRICS),
         "seeds": list(SEEDS),
         "latents": list(LATENTS),
         "metrics": ["ks", "tail_mass_ratio", "mmd", "hill", "log_likelihood"],
@@ -99,7 +103,8 @@ def collect_config(dataset: dict[str, Any], models: list[str] | None = None) -> 
 
 def figure_config(name: str, models: list[str], **style: Any) -> dict[str, Any]:
     """Return the resolved configuration of one figure."""
-    return {"name": name, "models": models, "palette": {}, "style": style}
+    looks = model_looks.of(models)
+    return {"name": name, "models": models, "looks": looks, "style": style}
 
 
 def write(
@@ -191,10 +196,10 @@ def _samples(
         factor = {"prior": stretch, "alternative": 1 + (stretch - 1) / 2, "fitted": 1.0}[latent]
         tensors[f"samples/{latent}"] = (_target(dataset, samples, rng) * factor).astype(np.float32)
         if latent == "fitted":
-            latent = _target(UNIVARIATE, samples, rng) * 0.4
+            z = _target(UNIVARIATE, samples, rng) * 0.4
         else:
-            latent = rng.standard_t(5.0 + 4 * (latent == "prior"), (samples, 1)) * factor
-        tensors[f"latent/{latent}"] = latent.astype(np.float32)
+            z = rng.standard_t(5.0 + 4 * (latent == "prior"), (samples, 1)) * factor
+        tensors[f"latent/{latent}"] = z.astype(np.float32)
     if not own:
         for kind in ("latent", "samples"):
             tensors[f"{kind}/alternative"] = tensors[f"{kind}/prior"]

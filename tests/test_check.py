@@ -18,7 +18,7 @@ from t3vae.provenance import digests
 from t3vae.runtime import files, layout
 from t3vae.runtime.scratch import Scratch
 from t3vae.settings import parameters
-from t3vae.workflow import check
+from t3vae.workflow import check, plan_files
 from t3vae.workflow.plan import Job, Plan
 
 RUN = ("univariate_smoke", "t3vae_nu9", 0)
@@ -65,8 +65,10 @@ def finished(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("finished")
     shutil.copy(CHECKOUT / "params.yaml", root / "params.yaml")
     change(root, {"suite": "smoke"})
-    for job in Plan(parameters.load(root / "params.yaml")).jobs():
+    plan = Plan(parameters.load(root / "params.yaml"))
+    for job in plan.jobs():
         make(root, job)
+    plan_files.write(root, plan)
     return root
 
 
@@ -125,7 +127,7 @@ def test_changed_setting_names_it_and_what_follows(tree):
 
 
 def test_changed_colour_concerns_figures(tree):
-    change(tree, {"figures.palette.vae": "#123456"})
+    change(tree, {"figures.colours": {"vae": "#123456"}})
     stale = kinds(findings(tree))["stale"]
     assert layout.figure("univariate_smoke", "density", "png") in stale
     assert all(path.startswith(("results/figures", "results/report")) for path in stale)
@@ -250,3 +252,20 @@ def test_records(tree):
     (found,) = findings(tree, records=True)
     assert found.kind == "unrecorded" and found.path == path
     assert "dvc checkout .snakemake/metadata" in found.reason
+
+
+def test_a_plan_file_of_other_parameters(tree, capsys):
+    """DVC would take results under it for those of the parameters that it describes."""
+    path = tree / layout.plan_file("train")
+    plan = files.read_json(path)
+    plan["train univariate_smoke t3vae_nu9 0"]["config"] = "0" * 16
+    files.write_json(path, plan)
+    assert findings(tree) == []
+    (found,) = findings(tree, records=True)
+    assert found.kind == "stale" and found.path == "plan/train.json"
+    assert "`t3vae plan` writes it" in found.reason
+    (tree / layout.plan_file("report")).unlink()
+    assert check.run(tree, tree / "params.yaml", records=True) == 1
+    assert "2 stale" in capsys.readouterr().out
+    plan_files.write(tree, Plan(parameters.load(tree / "params.yaml")))
+    assert findings(tree, records=True) == []

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_help_names_every_verb(tmp_path: Path) -> None:
     text = t3vae("--help", cwd=tmp_path).stdout
-    verbs = "prepare train sample evaluate collect figure report check verify constants params"
+    verbs = "prepare train sample evaluate collect figure report check plan verify constants params"
     for verb in verbs.split():
         assert f"\n  {verb} " in text
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from family_examples import examples
 from torch.nn import functional
 
 import t3vae
@@ -16,6 +17,7 @@ from t3vae.errors import ConfigError
 from t3vae.networks import cnn, taps
 from t3vae.runtime import files
 from t3vae.runtime.scratch import Scratch
+from t3vae.settings import families
 from t3vae.training import batches, loop, sampling
 from t3vae.training.optimizer import FlatAdam
 
@@ -267,19 +269,7 @@ def test_precision_that_cannot_be_is_refused(precision, network, message) -> Non
 
 # -- training, sampling --------------------------------------------------------------------
 
-FAMILIES = [
-    {"family": "vae"},
-    {"family": "student_t_vae"},
-    {"family": "de_vae", "nu": 5.0},
-    {"family": "vae_st", "nu": 5.0},
-    {"family": "t3vae", "nu": 5.0},
-    {"family": "tilted_vae", "tilt": 3.0},
-    {"family": "factor_vae", "tc_weight": 6.4, "discriminator_width": 8},
-    {"family": "hvae"},
-    {"family": "t3hvae", "nu": 5.0, "objective": "joint"},
-    {"family": "c_vae"},
-    {"family": "c_t3vae", "nu": 5.0},
-]
+FAMILIES = [{"family": family, **examples(family)[-1]} for family in families.FAMILIES]
 
 
 class StopError(Exception):

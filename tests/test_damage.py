@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 import t3vae
 from t3vae.errors import CheckpointError, ConfigError, DataError, T3VAEError
 from t3vae.runtime import files
-from t3vae.settings import given as job_configs
 from t3vae.settings import parameters
 from t3vae.training import checkpoint
+from t3vae.workflow import jobs as job_configs
 from t3vae.workflow.plan import Plan
 
 ROOT = Path(__file__).parents[1]
@@ -325,7 +325,7 @@ def test_configurations_of_another_version(data, verb, new) -> None:
         inner = inner[part]
     if new == "gone":
         assume(isinstance(inner, dict))
-        free = ("models", "experiments", "families", "palette", "extractors")
+        free = ("models", "experiments", "families", "labels", "captions", "extractors")
         optional = ("images", "controls", "extractors")
         assume(key not in optional and not (parents and parents[-1] in free))
         del inner[key]

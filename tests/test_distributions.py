@@ -12,7 +12,6 @@ from t3vae.errors import ConfigError
 from t3vae.maths.constants import log_t_normalizer
 from t3vae.maths.distributions import (
     DiagonalGaussian,
-    FullMultivariateT,
     IndependentT,
     MultivariateT,
     TMixture,
@@ -40,17 +39,9 @@ POINTS = [[0.9, 0.4, -0.3], [-0.2, 5.0, 0.8], [100.0, -3.0, 2.0]]
 def test_multivariate_density_is_scipys(nu):
     expected = stats.multivariate_t.logpdf(POINTS, LOC, np.diag(np.square(SCALE)), df=nu)
     diagonal = MultivariateT(tensor(LOC), tensor(SCALE), nu)
-    full = FullMultivariateT(tensor(LOC), torch.diag(tensor(SCALE)), nu)
     batched = MultivariateT(tensor(LOC), tensor(SCALE), torch.full((3,), nu, dtype=torch.float64))
-    for distribution in (diagonal, full, batched):
+    for distribution in (diagonal, batched):
         assert distribution.log_prob(tensor(POINTS)).tolist() == pytest.approx(expected, rel=1e-9)
-
-
-def test_full_density_is_scipys():
-    factor = np.array([[0.9, 0, 0], [0.4, 1.1, 0], [-0.3, 0.2, 0.5]])
-    expected = stats.multivariate_t.logpdf(POINTS, LOC, factor @ factor.T, df=4.0)
-    distribution = FullMultivariateT(tensor(LOC), torch.from_numpy(factor), 4.0)
-    assert distribution.log_prob(tensor(POINTS)).tolist() == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize("nu", [1.5, 6.0])
@@ -92,7 +83,6 @@ def test_batch_shapes_follow_broadcasting():
     assert distribution.rsample((2,)).shape == (2, 5, 4, 3)
     assert distribution.log_prob(torch.zeros(3)).shape == (5, 4)
     assert distribution.mean.shape == distribution.variance.shape == (5, 4, 3)
-    assert distribution.covariance.shape == (5, 4, 3, 3)
     wide = MultivariateT(torch.zeros(3), torch.ones(6, 1), 5.0)
     assert wide.sample().shape == (6, 3)
 
@@ -137,16 +127,6 @@ def test_draws_follow_the_distribution(as_tensor):
     # |z|^2 / d of a unit t vector is F(d, nu): this fails if each coordinate has its own chi2
     radius = (((samples - tensor([0.5, 1.0])) / tensor([2.0, 0.5])) ** 2).mean(-1)
     assert stats.kstest(radius.numpy(), stats.f(2, nu).cdf).pvalue > 1e-3
-
-
-def test_full_draws_follow_the_distribution():
-    factor = tensor([[0.9, 0.0], [0.4, 1.1]])
-    samples = FullMultivariateT(tensor([1.0, 2.0]), factor, 4.0).sample((50_000,))
-    white = torch.linalg.solve_triangular(factor, (samples - tensor([1.0, 2.0])).T, upper=False)
-    radius = white.square().mean(0)
-    assert stats.kstest(radius.numpy(), stats.f(2, 4.0).cdf).pvalue > 1e-3
-    angle = torch.atan2(white[1], white[0]).numpy()
-    assert stats.kstest(angle, stats.uniform(-math.pi, 2 * math.pi).cdf).pvalue > 1e-3
 
 
 def test_one_chi_square_per_sample_or_per_coordinate():
@@ -282,8 +262,6 @@ def test_bad_shapes_are_refused():
         MultivariateT(torch.zeros(4, 1), torch.ones(4, 3), 3.0)
     with pytest.raises(ConfigError, match="at least one axis"):
         DiagonalGaussian(torch.tensor(0.0), 1.0)
-    with pytest.raises(ConfigError, match=r"\[d\] and \[d, d\]"):
-        FullMultivariateT(torch.zeros(2), torch.eye(3), 3.0)
     one = torch.ones(1)
     with pytest.raises(ConfigError, match="mixture: weights"):
         TMixture(torch.ones(2), torch.zeros(1, 1), torch.ones(1, 1), one)

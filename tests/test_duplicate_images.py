@@ -15,7 +15,7 @@ from t3vae import datasets
 from t3vae.datasets.labelled import Images, assemble
 from t3vae.datasets.prepared import Prepared
 from t3vae.errors import ConfigError, DataError
-from t3vae.settings.image_sources import IMAGE_SOURCES
+from t3vae.settings.sources import SOURCES
 from t3vae.stages import prepare
 
 SPLITS = ("train", "validation", "test")
@@ -31,7 +31,8 @@ def run(root: Path, **fields):
         "source": "image_folder", "folder": "images", "size": 8, "test_fraction": 0.3,
         "validation_fraction": 0.34, **fields,
     }  # fmt: skip
-    config = {"dataset": "pics", **IMAGE_SOURCES["image_folder"](**fields).model_dump(mode="json")}
+    options = SOURCES["image_folder"].options(**fields)
+    config = {"dataset": "pics", **options.model_dump(mode="json")}
     prepare.run(root, config, "pics")
     data = Prepared(root, "pics")
     arrays = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
 import shutil
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -20,16 +22,21 @@ from dvc_repository import (
     ran,
     run,
     small_repository,
+    stages,
+    width,
 )
 
-from t3vae.runtime import layout
+from t3vae.runtime import files, layout
 from t3vae.settings import parameters
+from t3vae.tables.headlines import SUMMARY
+from t3vae.workflow import plan_files
 from t3vae.workflow.plan import Plan
 
 pytestmark = pytest.mark.workflow
 
 RECORDS = ".snakemake/metadata"
-STAGES = ("data", "train", "sample", "evaluate", "report")
+STAGES = ["data", "train", "sample", "evaluate", "report"]
+TERMINAL = 120  # columns
 NU = "models.t3vae_nu9.nu"
 RUN = [f"{verb} {EXPERIMENT} t3vae_nu9 seed 0" for verb in ("train", "sample", "evaluate")]
 AFTER_NU = sorted([*RUN, f"collect {EXPERIMENT}", f"figure {EXPERIMENT} history", "report"])
@@ -99,20 +106,28 @@ def refused(folder: Path, *arguments: str, **more: str) -> str:
 
 
 def test_every_result_and_the_records_belong_to_one_stage():
-    stages = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())["stages"]
-    assert tuple(stages) == STAGES
-    outs = [dict(out) for stage in stages.values() for out in stage["outs"]]
+    described = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())["stages"]
+    assert list(described) == STAGES
+    outs = [dict(out) for stage in described.values() for out in stage["outs"]]
     folders = {path: options for out in outs for path, options in out.items()}
     assert all(options["persist"] for options in folders.values()) and RECORDS in folders
     for path in Plan(parameters.load(CHECKOUT / "params.yaml")).all_outputs():
         assert sum(path == out or path.startswith(f"{out}/") for out in folders) == 1, path
 
 
-def test_every_block_of_parameters_is_one_of_some_stage():
-    stages = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())["stages"]
-    known = {name for stage in stages.values() for name in stage["params"]}
-    blocks = set(yaml.safe_load((CHECKOUT / "params.yaml").read_text()))
-    assert known == blocks - {"device"}
+def test_data_depends_on_everything_and_later_stages_on_their_plan():
+    """Parameters and code enter `data`, whose plan files pass on what concerns each stage."""
+    described = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())["stages"]
+    workflow = {"Snakefile", "rules"}
+    assert set(described["data"]["deps"]) == workflow | {"src/t3vae", "params.yaml"}
+    made = {path for stage in described.values() for out in stage["outs"] for path in out}
+    assert "plan" in {path for out in described["data"]["outs"] for path in out}
+    assert list(plan_files.STAGES) == STAGES[1:]
+    for name in STAGES[1:]:
+        deps = set(described[name]["deps"])
+        plans = {path for path in deps if path.startswith("plan/")}
+        assert workflow < deps and plans == {layout.plan_file(name)}
+        assert deps - workflow - plans <= made and "params" not in described[name]
 
 
 def test_no_credentials_in_the_committed_settings():
@@ -137,8 +152,25 @@ def src() -> dict[str, str]:
     return {"PYTHONPATH": "src"}
 
 
+def locked(folder: Path, stage: str) -> dict[str, str]:
+    """Checksums of what a stage in `dvc.lock` was made from."""
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    return {entry["path"]: entry["md5"] for entry in lock[stage]["deps"]}
+
+
+def test_the_lock_is_short_whatever_the_suite(finished):
+    """It names folders and plan files, never a parameter but the suite."""
+    text = (finished / "dvc.lock").read_text()
+    assert len(text.splitlines()) <= 300
+    lock = yaml.safe_load(text)["stages"]
+    assert lock["data"]["params"] == {"params.yaml": {"suite": "demo"}}
+    assert all("params" not in lock[stage] for stage in STAGES[1:])
+    paths = {out["path"] for stage in lock.values() for out in stage["outs"]}
+    assert not any(EXPERIMENT in path for path in paths)
+
+
 def test_pulled_results_are_those_that_were_pushed(finished, pulled):
-    for folder in ("data", "results", RECORDS):
+    for folder in ("data", "plan", "results", RECORDS):
         for path in (finished / folder).rglob("*"):
             if path.is_file():
                 relative = path.relative_to(finished)
@@ -146,7 +178,7 @@ def test_pulled_results_are_those_that_were_pushed(finished, pulled):
 
 
 def test_git_holds_tables_and_figures_and_no_large_file(pulled):
-    tracked = run(pulled, "git", "ls-files", "results", "data", ".snakemake").split()
+    tracked = run(pulled, "git", "ls-files", "results", "data", "plan", ".snakemake").split()
     kinds = {"/".join(path.split("/")[:2]) for path in tracked}
     assert kinds == {"results/tables", "results/figures"}
     assert all((pulled / path).stat().st_size < 1_000_000 for path in tracked)
@@ -162,16 +194,47 @@ def test_a_clone_without_pull_makes_everything(finished, tmp_path):
 def test_one_nu_reruns_its_model_and_what_follows(branched):
     text = (branched / "repro.log").read_text(encoding="utf-8")
     assert ran(text) == AFTER_NU
-    assert "Stage 'data' didn't change" in text
+    assert stages(text) == STAGES
     assert nothing_to_do(branched)
+
+
+def test_what_concerns_no_job_runs_data_alone(copy):
+    """A comment in the parameters, a value that no job uses, a comment in the code."""
+    change(copy, {"suites.unused": ["constants"]})
+    append(copy / "params.yaml", "# a comment")
+    append(copy / "src/t3vae/training/loop.py", "# a comment")
+    before = yaml.safe_load((copy / "dvc.lock").read_text())["stages"]
+    text = run(copy, "dvc", "repro")
+    assert ran(text) == [] and stages(text) == ["data"]
+    for stage in STAGES[1:]:
+        assert f"Stage '{stage}' didn't change, skipping" in text
+    after = yaml.safe_load((copy / "dvc.lock").read_text())["stages"]
+    assert [stage for stage in STAGES if after[stage] != before[stage]] == ["data"]
+    assert after["data"]["outs"] == before["data"]["outs"]
+    assert nothing_to_do(copy)
+
+
+def test_stages_before_a_change_are_skipped(copy):
+    change(copy, {f"experiments.{EXPERIMENT}.figures": ["history", "metrics"]})
+    text = run(copy, "dvc", "repro")
+    figures = [f"figure {EXPERIMENT} {name}" for name in ("history", "metrics")]
+    assert ran(text) == [f"collect {EXPERIMENT}", *figures, "report"]
+    assert stages(text) == ["data", "report"]
+    assert nothing_to_do(copy)
 
 
 def test_snakemake_alone_makes_the_same_and_dvc_commits_it(copy, branched):
     edit_nu(copy, 12.0)
     assert ran(run(copy, "snakemake", "-j2")) == AFTER_NU
     assert "modified" in run(copy, "dvc", "status")
+    run(copy, "python", "-m", "t3vae", "check", "--records", **src())
     run(copy, "dvc", "commit", "--force", "--quiet")
     assert nothing_to_do(copy)
+    # of the new plan, or the way back would skip stages whose results are of this one
+    for stage in STAGES[1:]:
+        path = layout.plan_file(stage)
+        assert (copy / path).read_bytes() == (branched / path).read_bytes()
+        assert locked(copy, stage)[path] == locked(branched, stage)[path]
     for folder in ("results/samples", "results/metrics", "results/tables", "results/figures"):
         for path in (branched / folder).rglob("*"):
             if path.is_file():
@@ -208,13 +271,16 @@ def test_reading_differences(branched):
     assert [row.split("|")[1].strip() for row in rows] == [
         layout.headline(EXPERIMENT, model) for model in ("t3vae_nu9", "vae")
     ]
-    assert "| ks_fitted" in shown and "log_likelihood_prior" in shown
+    columns = [cell.strip() for cell in shown.splitlines()[0].split("|")[1:-1]]
+    assert columns == ["Path", "ks", "loglik", "tail"]
     changed = json.loads(run(branched, "dvc", "metrics", "diff", "--json"))
     assert list(changed) == [layout.headline(EXPERIMENT, "t3vae_nu9")]
-    moved = changed[layout.headline(EXPERIMENT, "t3vae_nu9")]["log_likelihood_prior"]
+    moved = changed[layout.headline(EXPERIMENT, "t3vae_nu9")]["loglik"]
     assert moved["old"] != moved["new"]
     params = json.loads(run(branched, "dvc", "params", "diff", "--json"))
     assert params == {"params.yaml": {NU: {"old": 9.0, "new": 12.0, "diff": 3.0}}}
+    for command in ("metrics show", "metrics diff", "params diff"):
+        assert width(run(branched, "dvc", *command.split())) <= TERMINAL, command
     plots = json.loads(run(branched, "dvc", "plots", "diff", "--json"))
     assert "errors" not in plots
     path = f"results/tables/histories/{EXPERIMENT}.csv"
@@ -253,9 +319,41 @@ def test_experiment_in_a_folder_of_its_own(copy, branched):
     assert [row["Experiment"] for row in rows] == ["", "", "wide"]
     assert [float(row[NU]) for row in rows] == [9.0, 9.0, 12.0]
     assert len(rows[0]) < 40
+    for command, columns in documented_shows():
+        shown = run(copy, *command)
+        assert width(shown) <= TERMINAL, command
+        head = next(line for line in shown.splitlines() if "Experiment" in line)
+        assert head.split() == ["Experiment", *columns], command
+        assert any("[wide]" in line and "12" in line.split() for line in shown.splitlines())
     run(copy, "dvc", "exp", "apply", "wide")
     assert nothing_to_do(copy)
     assert metrics(copy, "t3vae_nu9") == metrics(branched, "t3vae_nu9")
+
+
+def documented_shows() -> list[tuple[list[str], list[str]]]:
+    """The commands `dvc exp show` of docs/dvc.md for this repository, and the columns they show."""
+    text = (CHECKOUT / "docs/dvc.md").read_text(encoding="utf-8")
+    found = re.findall(r"^dvc exp show .*?(?=\s*#|$)", text, flags=re.MULTILINE)
+    assert len(found) == 2
+    number = f"{layout.headline(EXPERIMENT, 't3vae_nu9')}:ks"
+    return list(zip(map(shlex.split, found), ([NU], [number, NU]), strict=True))
+
+
+def test_every_suite_fits_a_terminal(tmp_path):
+    """One row a model, side by side for all suites of the parameters, with the longest numbers."""
+    shutil.copytree(
+        CHECKOUT / ".dvc", tmp_path / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache")
+    )
+    shutil.copy(CHECKOUT / "dvc.yaml", tmp_path)
+    run(tmp_path, "git", "init", "--quiet")
+    loaded = parameters.load(CHECKOUT / "params.yaml")
+    models = [(name, m) for name, e in loaded.experiments.items() for m in e.models or ()]
+    numbers = {key: -123.46 if i % 2 else -0.01234 for i, (key, _) in enumerate(SUMMARY)}
+    for experiment, model in models:
+        files.write_json(layout.under(tmp_path, layout.headline(experiment, model)), numbers)
+    shown = run(tmp_path, "dvc", "metrics", "show")
+    assert len(shown.strip().splitlines()) == 1 + len(models) > 100
+    assert width(shown) <= TERMINAL
 
 
 def test_two_suites_side_by_side(copy):
@@ -266,12 +364,11 @@ def test_two_suites_side_by_side(copy):
     theory = ["collect constants", "figure constants tau_alpha", "prepare constants", "report"]
     assert ran(text) == theory
     lock = yaml.safe_load((copy / "dvc.lock").read_text())["stages"]
-    assert {stage["params"]["params.yaml"]["suite"] for stage in lock.values()} == {"smoke"}
+    assert lock["data"]["params"] == {"params.yaml": {"suite": "smoke"}}
     assert {path: path.read_bytes() for path in before} == before
     change(copy, {"suite": "demo"})
-    append(copy / "src/t3vae/training/loop.py", "# A comment enters every stage and runs no job.")
     text = run(copy, "dvc", "repro", SNAKEMAKE_ARGS="-j1 --config device=cpu")
-    assert all(f"Running stage '{stage}'" in text for stage in STAGES)
+    assert stages(text) == STAGES
     assert ran(text) == ["report"]
     assert nothing_to_do(copy)
     assert (copy / layout.table("constants", "tau_alpha.csv")).is_file()

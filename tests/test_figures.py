@@ -6,12 +6,10 @@ import os
 import subprocess
 import sys
 from importlib import import_module
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import fake_results as fake
-import matplotlib.colors as mcolors
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,15 +18,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from t3vae.errors import ConfigError, DataError
-from t3vae.figures import REGISTRY, caption
 from t3vae.figures.axes import thin_ticks
 from t3vae.figures.history import history, limits
-from t3vae.figures.style import OKABE_ITO, Style
-from t3vae.figures.titles import LATENTS, model_label
+from t3vae.figures.style import Style
 from t3vae.provenance.figure_metadata import read_provenance
 from t3vae.runtime import layout
+from t3vae.settings.figures import FIGURES
 from t3vae.stages import collect, figure
-from t3vae.tables import READS, reads
+from t3vae.tables import reads
 from t3vae.tables.csv_files import read_table, write_table
 
 MODELS = list(fake.STRETCH)
@@ -71,7 +68,7 @@ def draw(root: Path, experiment: str, name: str, **style: Any) -> Figure:
         table: read_table(layout.under(root, layout.table(experiment, table)))
         for table in reads(name)
     }
-    module, _, function = REGISTRY[name].partition(":")
+    module, _, function = FIGURES[name].code.partition(":")
     chosen = Style.of(config_of(experiment, name, **style))
     with chosen.applied():
         drawn: Figure = getattr(import_module(module), function)(tables, chosen)
@@ -166,7 +163,7 @@ def test_a_lone_peak_of_a_loss_is_marked_and_does_not_set_the_axis(root: Path) -
     calm = table["validation_total_mean"].max()
     row = table.index[(table["model"] == "vae") & (table["epoch"] == 40)]
     table.loc[row, ["validation_total_mean", "validation_total_maximum"]] = 4321.0
-    style = Style(models=tuple(MODELS))
+    style = Style.of(config_of("univariate", "history"))
     with style.applied():
         drawn = history({"history.csv": table}, style)
         drawn.canvas.draw()
@@ -174,7 +171,7 @@ def test_a_lone_peak_of_a_loss_is_marked_and_does_not_set_the_axis(root: Path) -
     assert axes.get_ylim()[1] < 1.5 * calm
     carets = [line for line in axes.lines if line.get_marker() == "^"]
     assert [(line.get_xdata()[0], line.get_color()) for line in carets] == [
-        (40, style.colour("vae"))
+        (40, style.looks["vae"]["colour"])
     ]
     assert [text for text, _ in texts(drawn)].count("4320") == 1
     check_apart(texts(drawn))
@@ -196,41 +193,18 @@ def test_larger_text_still_fits(root: Path) -> None:
         check_inside(drawn, texts(drawn))
 
 
-def test_a_colour_of_the_palette_changes_the_image(root: Path) -> None:
+def test_another_colour_of_a_model_changes_the_image(root: Path) -> None:
     config = config_of("univariate", "survival")
     figure.run(root, config, "univariate", "survival")
     first = output(root, "univariate", "survival")["png"]
-    figure.run(root, config | {"palette": {"vae": "#123456"}}, "univariate", "survival")
+    config["looks"]["vae"]["colour"] = "#123456"
+    figure.run(root, config, "univariate", "survival")
     assert output(root, "univariate", "survival")["png"] != first
-
-
-def test_colours_differ_also_for_the_colour_blind() -> None:
-    style = Style(models=tuple(MODELS))
-    for names in ([*LATENTS, "truth"], MODELS):
-        for a, b in combinations(names, 2):
-            assert _distance(style.colour(a), style.colour(b)) > 0.1, (a, b)
-    assert all(style.colour(latent) in OKABE_ITO.values() for latent in LATENTS)
-
-
-def _distance(a: str, b: str) -> float:
-    """Return the smaller distance of two colours, for normal vision and for deuteranopia."""
-    # Viénot, Brettel and Mollon 1999, in linear RGB
-    blind = np.array([[0.292, 0.708, 0.0], [0.292, 0.708, 0.0], [-0.022, 0.022, 1.0]])
-    x, y = (np.array(mcolors.to_rgb(c)) ** 2.2 for c in (a, b))
-    return float(min(np.linalg.norm(x - y), np.linalg.norm(blind @ (x - y))))
 
 
 def test_a_value_that_is_missing_is_said(root: Path) -> None:
     shown = [text for text, _ in texts(draw(root, "univariate", "metrics"))]
     assert shown.count("no value") == 1
-
-
-def test_every_figure_has_tables_a_caption_and_a_function() -> None:
-    assert set(READS) == set(REGISTRY)
-    for name, target in REGISTRY.items():
-        assert len(caption(name)) > 80
-        module, _, function = target.partition(":")
-        assert callable(getattr(import_module(module), function))
 
 
 def test_unknown_figures_and_missing_tables_are_said(root: Path, tmp_path: Path) -> None:
@@ -254,18 +228,3 @@ def test_a_model_without_any_value_does_not_stop_a_figure(root: Path, tmp_path: 
     write_table(layout.under(tmp_path, layout.table("univariate", "metrics.csv")), frame)
     figure.run(tmp_path, config_of("univariate", "metrics"), "univariate", "metrics")
     assert output(tmp_path, "univariate", "metrics")["png"]
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("vae", "VAE"),
-        ("t3vae_nu9", "t³VAE, ν = 9"),
-        ("t3vae_nu2p5", "t³VAE, ν = 2.5"),
-        ("beta_vae_matched_scaled", "β-VAE matched, scaled"),
-        ("beta_vae_0p05", "β-VAE, 0.05"),
-        ("vaexotic", "vaexotic"),
-    ],
-)
-def test_model_labels(name: str, label: str) -> None:
-    assert model_label(name) == label

@@ -10,10 +10,10 @@ from t3vae.errors import ConfigError
 from t3vae.maths.constants import gamma_constants, hierarchical_constants
 from t3vae.maths.divergence import gamma_divergence_t
 from t3vae.maths.hierarchical import (
-    hierarchical_loss,
     hierarchical_regularizers,
     joint_hierarchical_regularizer,
 )
+from t3vae.stages.verify import FUNCTIONS
 
 
 def random(seed, *shape):
@@ -54,11 +54,11 @@ def test_loss_adds_the_parts(levels):
     x, recon = random(6, 5, 4), random(7, 5, 4)
     c = hierarchical_constants(5.0, 4, 2, 3, 0.5)
     reg1, reg2 = hierarchical_regularizers(*levels, c)
-    loss = hierarchical_loss(x, recon, *levels, c, beta=0.7)
-    expected = ((x - recon).square().sum(-1) / 0.25 + 0.7 * (reg1 + reg2)).mean()
-    assert loss.total.item() == pytest.approx(expected.item(), rel=1e-12)
-    assert loss.regularizer1.item() == pytest.approx(reg1.mean().item())
-    assert loss.regularizer2.item() == pytest.approx(reg2.mean().item())
+    loss = FUNCTIONS["t3h_loss"](x, recon, *levels, 5.0, 0.5, "1+gamma")
+    expected = ((x - recon).square().sum(-1) / 0.25 + reg1 + reg2).mean()
+    assert loss["total_2x"].item() == pytest.approx(expected.item(), rel=1e-12)
+    assert loss["reg1"].item() == pytest.approx(reg1.mean().item())
+    assert loss["reg2"].item() == pytest.approx(reg2.mean().item())
 
 
 def test_gradient_is_accurate_in_single_precision_with_large_nu(levels):

@@ -6,42 +6,23 @@ from pathlib import Path
 
 import pytest
 import yaml
+from family_examples import examples
 
-from t3vae import models, networks
+from t3vae import models
 from t3vae.errors import ConfigError
 from t3vae.settings import families, parameters
-from t3vae.settings.network_kinds import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
-GIVEN = {
-    "de_vae": {"nu": 5.0}, "vae_st": {"nu": 5.0}, "t3vae": {"nu": 5.0}, "t3hvae": {"nu": 5.0},
-    "c_t3vae": {"nu": 5.0}, "gaussian_twin": {"nu": 5.0}, "tilted_vae": {"tilt": 3.0},
-    "factor_vae": {"tc_weight": 6.0},
-}  # fmt: skip
 
 
-def test_same_families_are_declared_and_registered() -> None:
-    assert list(families.FAMILIES) == list(models.FAMILIES)
-    conditional = [name for name in models.FAMILIES if models.model_class(name).conditional]
-    assert conditional == list(families.CONDITIONAL)
-    assert set(networks.KINDS) == set(NETWORKS) - {"import_network"}
-
-
-@pytest.mark.parametrize("family", list(models.FAMILIES))
+@pytest.mark.parametrize("family", list(families.FAMILIES))
 def test_a_family_takes_what_it_declares(family: str) -> None:
-    entry = {"family": family, **GIVEN.get(family, {})}
-    declared = families.FAMILIES[family].model_validate(entry).model_dump(mode="json")
+    entry = {"family": family, **examples(family)[0]}
+    declared = families.FAMILIES[family].options.model_validate(entry).model_dump(mode="json")
     model = models.build(declared, [3], 2, sigma=1.0, classes=3)
     given = {"family": family, **model.hyperparameters()}
     known = {key: value for key, value in declared.items() if value is not None}
     assert {key: given[key] for key in known} == known
-
-
-def test_default_network_is_the_declared_one() -> None:
-    for shape, kind in (([4], "mlp"), ([3, 32, 32], "cnn")):
-        default = networks.default(shape)
-        assert default["kind"] == kind
-        assert NETWORKS[kind].model_validate(default).model_dump(mode="json") == default
 
 
 def params(tmp_path: Path, change) -> Path:

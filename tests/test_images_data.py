@@ -26,7 +26,7 @@ from t3vae.datasets.prepared import Prepared
 from t3vae.errors import ConfigError, DataError
 from t3vae.published import raw_files
 from t3vae.runtime import files, layout
-from t3vae.settings.image_sources import IMAGE_SOURCES
+from t3vae.settings.sources import SOURCES
 from t3vae.stages import prepare
 
 SPLITS = ("train", "validation", "test")
@@ -40,7 +40,7 @@ def rng():
 def config(source, **fields):
     """A resolved configuration, as params.yaml would give it."""
     fields = {"source": source, **fields}
-    return {"dataset": "pics", **IMAGE_SOURCES[source](**fields).model_dump(mode="json")}
+    return {"dataset": "pics", **SOURCES[source].options(**fields).model_dump(mode="json")}
 
 
 def run(root, source, **fields):

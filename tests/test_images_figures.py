@@ -7,24 +7,23 @@ from importlib import import_module
 from pathlib import Path
 
 import fake_images as fake
+import model_looks
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-import yaml
 from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
+from model_looks import label_of
 
 from t3vae.errors import DataError
-from t3vae.figures import REGISTRY, caption
-from t3vae.figures.class_curves import CONTROLS
 from t3vae.figures.style import PAGE_HEIGHT_MM, Style
-from t3vae.figures.titles import model_label
 from t3vae.metrics.summary import paired
 from t3vae.provenance.figure_metadata import read_provenance
 from t3vae.report.page import build
 from t3vae.runtime import files, layout
 from t3vae.settings import parameters
+from t3vae.settings.figures import FIGURES
 from t3vae.stages import collect, figure
 from t3vae.tables import reads
 from t3vae.tables.by_class import columns, each
@@ -55,7 +54,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def figure_config(name: str, models: list[str]) -> dict:
-    return {"name": name, "models": models, "palette": {}, "style": {}}
+    return {"name": name, "models": models, "looks": model_looks.of(models), "style": {}}
 
 
 def table(root: Path, experiment: str, name: str):
@@ -203,20 +202,20 @@ def test_many_models_fit_the_page_and_nothing_is_covered(root, name):
     shown = " ".join(" ".join(text for text, _ in found).split())
     few = name == "class_curves"  # which shows the models with the most controls
     for model in ("t3vae_nu10", "beta_vae_matched_scaled" + ("" if few else "_nu2p5")):
-        assert model_label(model) in shown
+        assert label_of(model) in shown
     check_inside(drawn, found)
     check_apart(found)
 
 
 def draw(root: Path, experiment: str, name: str, models: list[str] | None = None) -> Figure:
     """Return a figure, laid out; models without results of their own take a control's."""
-    style = Style(models=tuple(models or fake.MODELS))
+    style = Style.of(figure_config(name, models or fake.MODELS))
     tables = {t: table(root, experiment, t) for t in reads(name)}
     for key, rows in tables.items():
         new = [m for m in style.models if m not in set(rows["model"])]
         copies = [rows[rows["model"] == fake.MODELS[1]].assign(model=m) for m in new]
         tables[key] = pd.concat([rows, *copies], ignore_index=True)
-    module, _, function = REGISTRY[name].partition(":")
+    module, _, function = FIGURES[name].code.partition(":")
     with style.applied():
         drawn: Figure = getattr(import_module(module), function)(tables, style)
         drawn.canvas.draw()
@@ -240,7 +239,7 @@ def test_all_controls_of_an_experiment_fit_the_page(root, experiment):
         [part.assign(model=m, control=c) for m, c in pairs for part in (one, *more)],
         ignore_index=True,
     )
-    style = Style(models=tuple(entry.models))
+    style = Style.of(figure_config("paired", list(entry.models)))
     with style.applied():
         drawn = import_module("t3vae.figures.paired").paired({"paired.csv": rows}, style)
         drawn.canvas.draw()
@@ -268,7 +267,7 @@ def test_metrics_that_no_page_holds_are_left_out_from_the_end(root):
 
 
 def curves(rows: pd.DataFrame, pairs: list[tuple[str, str]], models: list[str]) -> Figure:
-    style = Style(models=tuple(models))
+    style = Style.of(figure_config("class_curves", models))
     tables = {"paired.csv": pd.DataFrame(pairs, columns=["model", "control"])}
     with style.applied():
         drawn: Figure = import_module("t3vae.figures.class_curves").class_curves(
@@ -290,7 +289,7 @@ def test_a_curve_holds_the_means_of_its_model_and_controls(root):
     assert len(drawn.legends) == len(shown)
     names = [[t.get_text().replace("\n", " ") for t in one.get_texts()] for one in drawn.legends]
     both = ["beta_vae_matched", "beta_vae_matched_scaled"]
-    assert names[shown.index("t3vae_nu10")] == [*map(model_label, ["t3vae_nu10", *both])]
+    assert names[shown.index("t3vae_nu10")] == [*map(label_of, ["t3vae_nu10", *both])]
     rows = table(root, "classes", "per_class.csv").set_index(["model", "latent", "group"])
     groups = [f"class:{k}" for k in range(6)]
     panel = drawn.axes[2 * len(shown) + shown.index("t3vae_nu10")]
@@ -346,7 +345,7 @@ def test_columns_are_the_models_with_the_most_controls():
     pairs = [(m, names[0]) for m in names[1:]] + [(names[8], names[1]), (names[7], names[1])]
     drawn = curves(rows, pairs, names)
     shown = [one.get_texts()[0].get_text().replace("\n", " ") for one in drawn.legends]
-    assert shown == [model_label(names[k]) for k in (1, 2, 3, 4, 7, 8)]
+    assert shown == [label_of(names[k]) for k in (1, 2, 3, 4, 7, 8)]
     alone = curves(rows, [], names)  # without any control
     assert len(alone.legends) == 6
 
@@ -375,8 +374,7 @@ def test_pairs_by_hand():
 
 def test_headlines_of_images(root):
     found = files.read_json(layout.under(root, layout.headline("classes", "c_t3vae_nu10")))
-    assert {"reconstruction_error", "frechet_fitted", "class_f1_prior"} <= set(found)
-    assert len(found) <= 8
+    assert set(found) == {"recon", "frechet"}
 
 
 # --- figures ------------------------------------------------------------------------------
@@ -386,7 +384,7 @@ def test_headlines_of_images(root):
 def test_figures_are_drawn_with_provenance_and_caption(root, experiment, name):
     path = layout.under(root, layout.figure(experiment, name, "png"))
     assert path.stat().st_size > 2000 and read_provenance(path)["inputs"]
-    assert len(caption(name)) > 40
+    assert len(FIGURES[name].caption) > 40
 
 
 @pytest.mark.parametrize("name", ["samples", "per_class", "class_curves", "metrics", "paired"])
@@ -401,7 +399,7 @@ def test_grids_show_each_image_once(root):
     style = Style(models=tuple(fake.MODELS))
     for name in ("samples", "reconstructions"):
         rows = table(root, "classes", f"{name}.csv")
-        module, _, function = REGISTRY[name].partition(":")
+        module, _, function = FIGURES[name].code.partition(":")
         with style.applied():
             drawn: Figure = getattr(import_module(module), function)({f"{name}.csv": rows}, style)
         shown = [axes for axes in drawn.axes if axes.images]
@@ -418,26 +416,17 @@ def test_report_shows_images_and_both_controls(root):
         name: {
             "dataset": "toy",
             "models": {m: {"family": "vae"} for m in fake.collect_config(faces)["models"]},
+            "labels": {m: label_of(m) for m in fake.collect_config(faces)["models"]},
             "seeds": fake.SEEDS,
             "figures": fake.collect_config(faces)["figures"],
             "metrics": [],
         }
         for name, faces in (("classes", False), ("faces", True))
     }
-    page = build(root, {"suite": "demo", "experiments": experiments})
+    captions = {name: entry.caption for name, entry in FIGURES.items()}
+    page = build(root, {"suite": "demo", "experiments": experiments, "captions": captions})
     assert page.count("data:image/png;base64,") == len(CASES)
     assert "β-VAE matched, scaled" in page and "Fréchet (classifier)" in page
     assert "the model is not conditional" in page
     assert page.count("† From fewer images than twice the number of features") == 1
     assert fake.FEW in page and re.search(r"\d \[[^]]*\] †", page)
-
-
-def test_every_control_of_a_model_has_a_line_of_its_own() -> None:
-    """Two controls drawn alike could not be told apart in their column."""
-    params = yaml.safe_load((CHECKOUT / "params.yaml").read_text(encoding="utf-8"))
-    most = max(
-        len(names)
-        for experiment in params["experiments"].values()
-        for names in experiment.get("controls", {}).values()
-    )
-    assert most <= len(set(CONTROLS)) == len(CONTROLS)

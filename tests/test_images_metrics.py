@@ -14,6 +14,7 @@ from t3vae.extractors import classifier, load
 from t3vae.metrics import frechet, kid, latent_space, manifold, per_class
 from t3vae.metrics.features import Features, few_points
 from t3vae.runtime import files
+from t3vae.settings.metrics import METRICS
 
 
 def normal(seed: int, n: int, d: int, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
@@ -214,7 +215,9 @@ def features(seed: int, n: int = 120, shift: float = 0.0, **more) -> Features:
 OPTIONS = {"kid": {"subset_size": 20, "subsets": 5}, "precision": {"neighbours": 3, "points": 50}}
 
 
-@pytest.mark.parametrize("name", metrics.OF_FEATURES)
+@pytest.mark.parametrize(
+    "name", [name for name, metric in METRICS.items() if metric.of == "features"]
+)
 def test_every_metric_of_features_says_n_and_protocol_for_every_group(name):
     reference, sample = features(0), features(1, predicted=np.arange(120) % 3)
     found = metrics.evaluate(name, sample, reference, OPTIONS, np.random.default_rng(0))

@@ -34,14 +34,14 @@ from t3vae.tables.csv_files import read_table
 from t3vae.workflow import check, disk, jobs
 from t3vae.workflow.plan import Plan
 
-PLAIN = yaml.safe_load((CHECKOUT / "params.yaml").read_text(encoding="utf-8"))
+EXPANDED = parameters.load(CHECKOUT / "params.yaml").model_dump(mode="json")
 EXPERIMENT = "digits_smoke"
 MODELS = ["beta_vae_matched", "c_t3vae_nu10"]
 
 
 def small() -> dict:
     """Parameters whose smoke suite is one tiny experiment on images."""
-    values = copy.deepcopy(PLAIN)
+    values = copy.deepcopy(EXPANDED)
     values["suite"] = "smoke"
     values["suites"]["smoke"] = [EXPERIMENT]
     values["networks"]["cnn_digits"]["width"] = 0.03125
@@ -200,8 +200,8 @@ def test_latent_space(root):
 def one_of_each_family() -> list[str]:
     """The first model of each family in the experiment on digits."""
     first = {}
-    for name in PLAIN["experiments"]["digits_lt"]["models"]:
-        first.setdefault(PLAIN["models"][name]["family"], name)
+    for name in EXPANDED["experiments"]["digits_lt"]["models"]:
+        first.setdefault(EXPANDED["models"][name]["family"], name)
     return list(first.values())
 
 
@@ -327,17 +327,17 @@ def modules(config: dict, verb: str = "evaluate") -> set[str]:
 
 def test_numbers_do_not_depend_on_the_code_of_images():
     params = parameters.load(CHECKOUT / "params.yaml")
-    of_numbers = modules(jobs.evaluate_config(params, "univariate", "vae", 0))
-    of_images = modules(jobs.evaluate_config(params, "digits_lt", "vae", 0))
+    of_numbers = modules(jobs.config("evaluate", params, "univariate", "vae", 0))
+    of_images = modules(jobs.config("evaluate", params, "digits_lt", "vae", 0))
     own = {"t3vae.stages.evaluate_images", "t3vae.metrics.kid", "t3vae.extractors.classifier"}
     assert own <= of_images and not own & of_numbers
     assert "t3vae.extractors.inception" not in of_images
-    paper = modules(jobs.evaluate_config(params, "cifar10_lt", "vae", 0))
+    paper = modules(jobs.config("evaluate", params, "cifar10_lt", "vae", 0))
     assert "t3vae.extractors.inception" in paper
-    tables = modules(jobs.collect_config(params, "digits_lt"), "collect")
+    tables = modules(jobs.config("collect", params, "digits_lt"), "collect")
     assert "t3vae.tables.image_tables" in tables
     assert "t3vae.tables.image_tables" not in modules(
-        jobs.collect_config(params, "univariate"), "collect"
+        jobs.config("collect", params, "univariate"), "collect"
     )
 
 
@@ -351,8 +351,8 @@ def test_code_of_an_extractor_is_in_its_digest(tmp_path):
         "from t3vae.provenance import digests\n"
         "from t3vae.workflow import jobs\nfrom t3vae.settings import parameters\n"
         "p = parameters.load('params.yaml')\n"
-        "c = jobs.extractor_config(p, 'digits_lt')\n"
-        "e = jobs.evaluate_config(p, 'digits_lt', 'vae', 0)\n"
+        "c = jobs.config('extractor', p, 'digits_lt')\n"
+        "e = jobs.config('evaluate', p, 'digits_lt', 'vae', 0)\n"
         "print(digests.source_digest('extractor', c), digests.source_digest('evaluate', e))"
     )
 
@@ -420,14 +420,14 @@ def test_controls_are_in_every_experiment_on_images():
             {"beta_vae_matched": ["beta_vae_matched"]},
             "the model itself",
         ),
-        ("experiments.digits_smoke.controls", {"vae": ["c_t3vae_nu10"]}, "not among the models"),
+        ("experiments.digits_smoke.controls", {"vea": ["c_t3vae_nu10"]}, "Did you mean vae?"),
         ("inception.weights", "w.pth", "inception.sha256: is missing"),
         ("inception.sha256", "abc", "inception.sha256"),
         ("evaluation.digits.kid.features", "vgg", "evaluation.digits.kid.features"),
     ],
 )
 def test_mistakes_are_named(tmp_path, place, value, message):
-    values = copy.deepcopy(PLAIN)
+    values = copy.deepcopy(EXPANDED)
     *parents, last = place.split(".")
     block = values
     for part in parents:
@@ -439,7 +439,7 @@ def test_mistakes_are_named(tmp_path, place, value, message):
 
 
 def test_a_missing_extractor_is_a_mistake(tmp_path):
-    values = copy.deepcopy(PLAIN)
+    values = copy.deepcopy(EXPANDED)
     del values["extractors"]["digits_lt"]
     with pytest.raises(ConfigError, match=r"Add extractors\.digits_lt"):
         plan_of(tmp_path, values)

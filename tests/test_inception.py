@@ -205,7 +205,17 @@ def test_no_function_of_the_file_is_run(tmp_path, archive):
 
 
 @pytest.mark.parametrize(
-    "value", [torch.zeros(3, 2).T, torch.zeros(3, dtype=torch.int32), [1.0], "text"]
+    "value",
+    [
+        torch.zeros(3, 2).T,
+        torch.zeros(1).expand(10**12),  # a few bytes that would become a terabyte
+        torch.zeros(3, dtype=torch.int32),
+        torch.zeros(3).to_sparse(),
+        torch.zeros(10**12, device="meta"),
+        torch.nn.Parameter(torch.zeros(3)),
+        [1.0],
+        "text",
+    ],
 )
 @pytest.mark.parametrize("archive", [False, True])
 def test_what_is_no_plain_tensor_is_refused(tmp_path, archive, value):

@@ -15,6 +15,7 @@ from t3vae.workflow import jobs
 
 FILE = Path(__file__).parent.parent / "params.yaml"
 PLAIN = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+EXPANDED = parameters.load(FILE).model_dump(mode="json")
 
 
 def _load(tmp_path: Path, values) -> parameters.Parameters:
@@ -31,20 +32,20 @@ def _all(params) -> dict[str, str]:
     """Every configuration of the suite, as canonical JSON, by the name of its job."""
     found = {}
     for dataset in jobs.datasets(params):
-        found[f"prepare {dataset}"] = jobs.prepare_config(params, dataset)
+        found[f"prepare {dataset}"] = jobs.config("prepare", params, dataset)
     for experiment in jobs.suite_experiments(params):
         if "classifier" in jobs.extracted(params, experiment):
             dataset = params.experiments[experiment].dataset
-            found[f"extractor {dataset}"] = jobs.extractor_config(params, dataset)
+            found[f"extractor {dataset}"] = jobs.config("extractor", params, dataset)
     for run in jobs.runs(params):
         for verb in ("train", "sample", "evaluate"):
             name = f"{verb} {run.experiment} {run.model} {run.seed}"
-            found[name] = getattr(jobs, f"{verb}_config")(params, *run)
+            found[name] = jobs.config(verb, params, *run)
     for experiment in jobs.suite_experiments(params):
-        found[f"collect {experiment}"] = jobs.collect_config(params, experiment)
+        found[f"collect {experiment}"] = jobs.config("collect", params, experiment)
     for experiment, figure in jobs.figures(params):
-        found[f"figure {experiment} {figure}"] = jobs.figure_config(params, experiment, figure)
-    found["report"] = jobs.report_config(params)
+        found[f"figure {experiment} {figure}"] = jobs.config("figure", params, experiment, figure)
+    found["report"] = jobs.config("report", params)
     return {name: _canonical(config) for name, config in found.items()}
 
 
@@ -55,7 +56,7 @@ def _changed(tmp_path: Path, *changes) -> set[str]:
         *parents, last = path.split(".")
         block = values
         for part in parents:
-            block = block[part]
+            block = block.setdefault(part, {})
         block[last] = value
     before, after = _all(_load(tmp_path, PLAIN)), _all(_load(tmp_path, values))
     names = before.keys() | after.keys()
@@ -63,12 +64,13 @@ def _changed(tmp_path: Path, *changes) -> set[str]:
 
 
 def _runs(verb: str, experiment: str, *models: str, seeds=(0, 1, 2)) -> set[str]:
-    names = models or PLAIN["experiments"][experiment]["models"]
+    names = models or EXPANDED["experiments"][experiment]["models"]
     return {f"{verb} {experiment} {model} {seed}" for model in names for seed in seeds}
 
 
 def _figures(experiment: str) -> set[str]:
-    return {f"figure {experiment} {name}" for name in PLAIN["experiments"][experiment]["figures"]}
+    names = EXPANDED["experiments"][experiment]["figures"]
+    return {f"figure {experiment} {name}" for name in names}
 
 
 DEMO = ("univariate", "bivariate", "digits_lt")
@@ -91,7 +93,7 @@ def test_the_jobs_of_the_default_suite():
 
 def test_a_training_configuration_in_full():
     params = parameters.load(FILE)
-    assert jobs.train_config(params, "univariate_paper", "t3vae_nu9", 3) == {
+    assert jobs.config("train", params, "univariate_paper", "t3vae_nu9", 3) == {
         "dataset": "univariate",
         "network": {"kind": "mlp", "hidden": [64, 64], "negative_slope": 0.01},
         "model": {"family": "t3vae", "nu": 9.0, "beta": 1.0},
@@ -114,9 +116,8 @@ def test_a_training_configuration_in_full():
 def test_the_same_settings_in_two_experiments_are_the_same_training():
     params = parameters.load(FILE)
     for verb in ("train", "sample"):
-        resolve = getattr(jobs, f"{verb}_config")
-        assert resolve(params, "univariate", "vae", 0) == resolve(
-            params, "univariate_paper", "vae", 0
+        assert jobs.config(verb, params, "univariate", "vae", 0) == jobs.config(
+            verb, params, "univariate_paper", "vae", 0
         )
 
 
@@ -185,14 +186,16 @@ CHANGES = {
     ),
     "the data": (
         [("datasets.univariate.train", 199_999), ("sampling.synthetic.aggregate", 199_999)],
-        {"prepare univariate"} | _runs("sample", "univariate") | _runs("sample", "bivariate"),
+        {"prepare univariate", "prepare bivariate"}  # which is like it
+        | _runs("sample", "univariate")
+        | _runs("sample", "bivariate"),
     ),
     "a grid of the theory": (
         [("datasets.constants.regularizer.points", 100)],
         {"prepare constants"},
     ),
     "a colour": (
-        [("figures.palette.de_vae_nu9", "#000001")],
+        [("figures.colours", {"de_vae_nu9": "#000001"})],
         _figures("univariate"),
     ),
     "the size of text": (
@@ -220,7 +223,6 @@ CHANGES = {
             ("experiments.univariate.seeds", [0.0, 1, 2]),
             ("datasets.univariate.train", 200000.0),
             ("figures.style.dpi", 200.0),
-            ("figures.palette.vae", "#d55e00"),
             ("evaluation.univariate.threshold", 6),
             ("training.univariate.weight_decay", 1.0e-04),
         ],
@@ -236,10 +238,10 @@ def test_a_change_reaches_its_jobs_and_no_other(tmp_path, change):
 
 
 def test_the_name_of_an_experiment_reaches_no_run(tmp_path):
-    values = copy.deepcopy(PLAIN)
+    values = copy.deepcopy(EXPANDED)
     values["experiments"]["renamed"] = values["experiments"].pop("univariate")
     values["suites"]["demo"] = ["constants", "renamed", "bivariate", "digits_lt"]
-    before, after = (_all(_load(tmp_path, v)) for v in (PLAIN, values))
+    before, after = (_all(_load(tmp_path, v)) for v in (EXPANDED, values))
     for name, config in before.items():
         if name.split()[0] in ("train", "sample", "evaluate"):
             assert after[name.replace(" univariate ", " renamed ")] == config
@@ -254,47 +256,42 @@ def test_configurations_hold_no_number_that_json_cannot_say():
 
 def test_an_experiment_without_models():
     params = parameters.load(FILE)
-    config = jobs.collect_config(params, "constants")
+    config = jobs.config("collect", params, "constants")
     assert (config["models"], config["seeds"], config["control"]) == ([], [], None)
-    assert jobs.figure_config(params, "constants", "tau_alpha")["palette"] == {}
+    assert jobs.config("figure", params, "constants", "tau_alpha")["looks"] == {}
     assert not [run for run in jobs.runs(params) if run.experiment == "constants"]
 
 
-def test_a_model_without_a_colour_gets_a_lasting_one(tmp_path):
-    values = copy.deepcopy(PLAIN)
-    del values["figures"]["palette"]["vae"]
-    first = jobs.colour(_load(tmp_path, values), "vae")
-    assert first in jobs.FALLBACK_COLOURS
-    values["models"] = {"aaa": {"family": "vae"}, **values["models"]}
-    params = _load(tmp_path, values)
-    assert jobs.colour(params, "vae") == first
-    assert jobs.figure_config(params, "univariate", "density")["palette"]["vae"] == first
-
-
-def test_colours_within_a_figure_differ():
+def test_looks_within_a_figure_differ():
     for suite in PLAIN["suites"]:
         params = parameters.load(FILE, {"suite": suite})
         for experiment, figure in jobs.figures(params):
-            palette = jobs.figure_config(params, experiment, figure)["palette"]
-            assert len(set(palette.values())) == len(palette)
+            looks = jobs.config("figure", params, experiment, figure)["looks"]
+            assert len({look["colour"] for look in looks.values()}) == len(looks)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p: jobs.prepare_config(p, "nope"), "nope: not a dataset. Known: constants, "),
-        (lambda p: jobs.train_config(p, "nope", "vae", 0), "nope: not an experiment. Known: "),
+        (lambda p: jobs.config("prepare", p, "nope"), "nope: not a dataset. Known: constants, "),
+        (lambda p: jobs.config("train", p, "nope", "vae", 0), "nope: not an experiment. Known: "),
         (
-            lambda p: jobs.train_config(p, "bivariate", "de_vae_nu9", 0),
+            lambda p: jobs.config("train", p, "bivariate", "de_vae_nu9", 0),
             "not a model of experiment bivari",
         ),
-        (lambda p: jobs.sample_config(p, "bivariate", "vae", 9), "9: not a seed of experiment biv"),
         (
-            lambda p: jobs.evaluate_config(p, "constants", "vae", 0),
+            lambda p: jobs.config("sample", p, "bivariate", "vae", 9),
+            "9: not a seed of experiment biv",
+        ),
+        (
+            lambda p: jobs.config("evaluate", p, "constants", "vae", 0),
             "vae: not a model of experiment",
         ),
-        (lambda p: jobs.figure_config(p, "bivariate", "density"), "density: not a figure of bivar"),
-        (lambda p: jobs.collect_config(p, "nope"), "nope: not a"),
+        (
+            lambda p: jobs.config("figure", p, "bivariate", "density"),
+            "density: not a figure of bivar",
+        ),
+        (lambda p: jobs.config("collect", p, "nope"), "nope: not a"),
         (lambda p: jobs.suite_experiments(p, "nope"), "nope: not a suite. Known: demo, "),
     ],
 )

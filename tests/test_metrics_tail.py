@@ -13,10 +13,8 @@ from t3vae.datasets.bivariate import BivariateTMixture
 from t3vae.datasets.synthetic import UnivariateTMixture
 from t3vae.errors import MetricError
 from t3vae.metrics.hill import hill, hill_interval, path_ks
-from t3vae.metrics.labels import METRICS
 from t3vae.metrics.likelihood import effective_sample_size, log_mean_weights
 from t3vae.metrics.reference import (
-    DEFAULTS,
     Reference,
     Sample,
     entry,
@@ -282,16 +280,10 @@ def test_reconstruction_error():
         entries_of("reconstruction_error", np.zeros((5, 2)), Reference(x))
 
 
-# --- the registry --------------------------------------------------------------------------
+# --- options and inputs -----------------------------------------------------------------------
 
 
-def test_registry_options_and_labels_agree():
-    from t3vae.settings import metric_options
-
-    assert set(DEFAULTS) == set(metrics.REGISTRY) == set(metric_options.METRICS)
-    assert set(metrics.REGISTRY) <= set(METRICS)
-    for name, declared in metric_options.METRICS.items():
-        assert DEFAULTS[name] == declared().model_dump(), name
+def test_options_are_shared_declared_and_given():
     assert options_of("hill", {"threshold": 5.0, "hill": {"steps": 2}}) == {
         "threshold": 5.0,
         "confidence": 0.95,

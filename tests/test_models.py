@@ -7,35 +7,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from family_examples import examples
 
 import t3vae
 from t3vae import models
 from t3vae.errors import ConfigError
-from t3vae.maths.divergence import joint_log_prob
 from t3vae.models.base import LATENT_DISTRIBUTIONS
+from t3vae.settings import families
+from t3vae.stages.verify import FUNCTIONS
 
-PARAMETERS = {
-    "vae": [{}, {"beta": 0.5, "prior_scale": 1.5}, {"beta": "matched", "nu": 5.0}],
-    "student_t_vae": [{}],
-    "de_vae": [{"nu": 5.0}],
-    "vae_st": [{"nu": 5.0}],
-    "t3vae": [{"nu": 5.0}, {"nu": 30.0, "beta": 0.5}],
-    "gaussian_twin": [{"nu": 5.0}, {"nu": 3.0, "entropy_weight": 0.9}],
-    "tilted_vae": [{"tilt": 1.0}],
-    "factor_vae": [{"tc_weight": 6.4, "discriminator_width": 8}],
-    "hvae": [
-        {},
-        {"beta": "matched", "prior_scale": "matched", "nu": 5.0, "latent_dim_2": 3},
-    ],
-    "t3hvae": [
-        {"nu": 5.0},
-        {"nu": 5.0, "objective": "joint", "latent_dim_2": 1},
-    ],
-    "c_vae": [{}, {"beta": "matched", "prior_scale": "matched", "nu": 5.0}],
-    "c_t3vae": [{"nu": 5.0}],
-}
 CLASSES = 3
-CASES = [(family, given) for family in models.FAMILIES for given in PARAMETERS.get(family, [{}])]
+CASES = [(family, given) for family in families.FAMILIES for given in examples(family)]
 SHAPES = [([1], 1), ([3], 2), ([2, 2], 2)]
 
 
@@ -60,10 +42,6 @@ def grid(dim: int, points: int, reach: float = math.pi / 2 - 1e-4) -> tuple:
     angle = torch.linspace(-reach, reach, points, dtype=torch.float64)
     z = torch.cartesian_prod(*[torch.tan(angle)] * dim).view(-1, dim)
     return z, (1 + z**2).prod(1) * (2 * reach / (points - 1)) ** dim
-
-
-def test_every_family_is_covered() -> None:
-    assert set(PARAMETERS) == set(models.FAMILIES)
 
 
 @pytest.mark.parametrize(("family", "given"), CASES)
@@ -199,7 +177,7 @@ def test_t3vae_factorises_its_joint_density() -> None:
     model = build("t3vae", {"nu": 4.0}, [3], 2).double()
     z, x = torch.randn(9, 2, dtype=torch.float64), torch.randn(9, 3, dtype=torch.float64)
     product = model.prior().log_prob(z) + model.decode(z).log_prob(x)
-    joint = joint_log_prob(x, z, model.decoder(z), model.nu, model.sigma)
+    joint = FUNCTIONS["joint_logpdf"](x, z, model.decoder(z), model.nu, model.sigma)
     torch.testing.assert_close(product, joint)
 
 

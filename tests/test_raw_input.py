@@ -16,7 +16,7 @@ from t3vae.datasets import raw_input
 from t3vae.errors import DataError
 from t3vae.runtime import files, layout
 from t3vae.settings import parameters
-from t3vae.settings.image_sources import IMAGE_SOURCES
+from t3vae.settings.sources import SOURCES
 from t3vae.stages import prepare
 from t3vae.workflow import check
 from t3vae.workflow.plan import Plan
@@ -93,13 +93,15 @@ def test_an_archive_counts_by_its_bytes(tmp_path, rng):
     assert now(tmp_path, folder="p.zip") != before
 
 
-def test_any_source_with_a_file_of_the_user_can_be_followed(tmp_path):
-    """As a table would be: the file that its configuration names."""
+@pytest.mark.parametrize("key", ["file", "folder"])
+def test_files_of_an_imported_source_are_followed(tmp_path, key):
     table = tmp_path / "rows.csv"
     table.write_text("a,b\n1,2\n")
-    first = now(tmp_path, source="table", folder="rows.csv")
+    config = {"source": "my_rows:read", key: "rows.csv"}
+    first = raw_input.digests(config, tmp_path)
     table.write_text("a,b\n1,3\n")
-    assert first and now(tmp_path, source="table", folder="rows.csv") != first
+    assert first and raw_input.digests(config, tmp_path) != first
+    assert raw_input.digests({"source": "my_rows:read", "seed": 3}, tmp_path) == {}
 
 
 def test_nothing_is_read_again_while_nothing_changes(tmp_path, rng, monkeypatch):
@@ -171,7 +173,7 @@ def test_a_home_that_does_not_exist_is_said(tmp_path):
 
 @pytest.mark.parametrize("source", ["cifar10", "cifar100", "svhn", "celeba"])
 def test_published_files_are_fixed_by_checksums_in_the_code(tmp_path, source):
-    config = {"dataset": "pics", **IMAGE_SOURCES[source](source=source).model_dump(mode="json")}
+    config = {"dataset": "pics", **SOURCES[source].options(source=source).model_dump(mode="json")}
     folder = tmp_path / config["folder"]
     folder.mkdir(parents=True)
     (folder / "something.zip").write_bytes(b"x")
@@ -184,11 +186,11 @@ def test_unpacked_faces_are_the_user_s_files(tmp_path, rng):
     assert list(now(tmp_path, source="celeba", folder="data/raw/celeba")) == [place]
 
 
-def test_every_source_with_a_folder_is_followed_or_fixed():
-    for source, kind in IMAGE_SOURCES.items():
-        followed = raw_input.place({"source": source, "folder": "x"}) is not None
-        fixed = source in raw_input.UNCHECKED
-        assert followed or fixed or "folder" not in kind.model_fields
+def test_every_source_with_files_is_followed_or_fixed():
+    fixed = {"cifar10", "cifar100", "svhn"}
+    for name, source in SOURCES.items():
+        files_of_user = {"folder", "file"} & set(source.options.model_fields)
+        assert bool(files_of_user) == (source.raw is not None or name in fixed), name
 
 
 # --- t3vae check ---------------------------------------------------------------------------

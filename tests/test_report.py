@@ -14,19 +14,21 @@ import pandas as pd
 import pytest
 
 from t3vae.errors import DataError
-from t3vae.figures import caption
 from t3vae.report.number_format import number
 from t3vae.report.verdict import verdict
 from t3vae.runtime import files, layout
+from t3vae.settings import figures as catalogue
 from t3vae.stages import collect, figure, report
 
 FIGURES = ["metrics", "aggregate"]
 CONFIG: dict[str, Any] = {
     "suite": "demo",
+    "captions": {n: catalogue.FIGURES[n].caption for n in ("regularizer", "history", *FIGURES)},
     "experiments": {
         "constants": {
             "dataset": "constants",
             "models": {},
+            "labels": {},
             "seeds": [],
             "figures": ["regularizer"],
             "metrics": [],
@@ -37,6 +39,7 @@ CONFIG: dict[str, Any] = {
                 "vae": {"family": "vae", "beta": 1.0, "nu": None},
                 "t3vae_nu5": {"family": "t3vae", "nu": 5.0},
             },
+            "labels": {"vae": "VAE", "t3vae_nu5": "t³VAE, ν = 5"},
             "seeds": [0, 1, 2],
             "figures": FIGURES,
             "metrics": ["ks"],
@@ -135,7 +138,7 @@ def test_figures_are_the_files_with_captions(root: Path, page: Page) -> None:
         content = layout.under(root, layout.figure(experiment, name, "png")).read_bytes()
         assert image["src"] == "data:image/png;base64," + base64.b64encode(content).decode()
         assert image["alt"]
-        assert caption(name) in page.text
+        assert catalogue.FIGURES[name].caption in page.text
         assert f"t3vae figure --experiment {experiment} --name {name}" in page.text
 
 
@@ -214,7 +217,9 @@ def _tables(
 
 def test_verdict_when_the_mismatch_decides() -> None:
     words = " ".join(
-        verdict(*_tables({"vae": 0.02, "t3vae_nu5": 0.13}, {"vae": 0.002, "t3vae_nu5": 0.003}))
+        verdict(
+            *_tables({"VAE": 0.02, "t³VAE, ν = 5": 0.13}, {"VAE": 0.002, "t³VAE, ν = 5": 0.003})
+        )
     )
     assert "between 0.02 (VAE) and 0.13 (t³VAE, ν = 5)" in words
     assert "closer for 2 of 2 models" in words
@@ -225,27 +230,29 @@ def test_verdict_when_the_mismatch_decides() -> None:
 
 def test_verdict_when_it_does_not() -> None:
     words = " ".join(
-        verdict(*_tables({"vae": 0.02, "t3vae_nu5": 0.01}, {"vae": 0.05, "t3vae_nu5": 0.06}))
+        verdict(*_tables({"VAE": 0.02, "t³VAE, ν = 5": 0.01}, {"VAE": 0.05, "t³VAE, ν = 5": 0.06}))
     )
     assert "does not decide" in words
     assert "Reached by 0 of 2 models; missed by VAE; t³VAE, ν = 5." in words
 
 
 def test_verdict_with_an_exception() -> None:
-    priors = {"vae": 0.02, "t3vae_nu5": 0.1, "t3vae_nu9": 0.2}
-    words = " ".join(verdict(*_tables(priors, {"vae": 0.03, "t3vae_nu5": 0.01, "t3vae_nu9": 0.02})))
+    priors = {"VAE": 0.02, "t³VAE, ν = 5": 0.1, "t³VAE, ν = 9": 0.2}
+    words = " ".join(
+        verdict(*_tables(priors, {"VAE": 0.03, "t³VAE, ν = 5": 0.01, "t³VAE, ν = 9": 0.02}))
+    )
     assert "Not so for VAE." in words
 
 
 def test_the_goal_needs_both_tails() -> None:
-    words = " ".join(verdict(*_tables({"vae": 0.02}, {"vae": 0.002}, mass=1.3)))
+    words = " ".join(verdict(*_tables({"VAE": 0.02}, {"VAE": 0.002}, mass=1.3)))
     assert "Reached by 0 of 1 models" in words
 
 
 def test_verdict_uses_another_distance_or_says_nothing() -> None:
-    words = " ".join(verdict(*_tables({"vae": 0.02}, {"vae": 0.001}, metric="mmd")))
+    words = " ".join(verdict(*_tables({"VAE": 0.02}, {"VAE": 0.001}, metric="mmd")))
     assert "maximum mean discrepancy" in words and "Goal" not in words
-    assert verdict(*_tables({"vae": 0.02}, {"vae": 0.001}, metric="ksd")) == []
+    assert verdict(*_tables({"VAE": 0.02}, {"VAE": 0.001}, metric="ksd")) == []
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,13 @@ from children import RUN, SOURCE, tiny_configs, tree
 
 from t3vae import models
 from t3vae.runtime import files, layout, seeding
-from t3vae.settings import parameters
+from t3vae.settings import families, parameters
 from t3vae.stages import prepare
 from t3vae.training import loop
 
 ROOT = Path(__file__).parents[1]
 IN_ALL = 25
-KILLS = int(os.environ.get("T3VAE_KILLS", 0)) or max(1, -(-IN_ALL // len(models.FAMILIES)))
+KILLS = int(os.environ.get("T3VAE_KILLS", 0)) or max(1, -(-IN_ALL // len(families.FAMILIES)))
 STATE = "scratch/runs/*/state.safetensors"
 SAVED: dict[str, int] = {}  # by family: kills that left a state to go on from
 
@@ -58,7 +58,7 @@ def model_of(family: str) -> dict[str, Any]:
 # --- killed at any moment -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", list(models.FAMILIES))
+@pytest.mark.parametrize("family", list(families.FAMILIES))
 def test_killed_at_random_moments(family: str, prepared: Path, tmp_path: Path) -> None:
     configs = tiny_configs(model_of(family))
     if models.model_class(family).conditional:
@@ -102,9 +102,9 @@ def test_killed_at_random_moments(family: str, prepared: Path, tmp_path: Path) -
 
 def test_kills_left_states_to_go_on_from() -> None:
     """Else the kills above would only show that a training can start afresh."""
-    if set(SAVED) != set(models.FAMILIES):
+    if set(SAVED) != set(families.FAMILIES):
         pytest.skip("not all families were killed in this run")
-    assert sum(SAVED.values()) >= len(models.FAMILIES) * KILLS // 10
+    assert sum(SAVED.values()) >= len(families.FAMILIES) * KILLS // 10
 
 
 # --- stopped by the cluster ---------------------------------------------------------------

@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from t3vae import datasets
-from t3vae.datasets.bivariate import BIVARIATE, BivariateTMixture, biv_pdf
-from t3vae.datasets.synthetic import (
-    UNIVARIATE,
-    UnivariateTMixture,
-    uni_logpdf,
-    uni_quantile,
-    uni_score,
-)
+from t3vae.datasets.bivariate import BIVARIATE, BivariateTMixture
+from t3vae.datasets.synthetic import UNIVARIATE, UnivariateTMixture
 from t3vae.errors import ConfigError, DataError
 from t3vae.runtime import files
 
@@ -74,7 +68,7 @@ def test_univariate_values_of_the_paper_target():
         0.99: 4.60084, 0.999: 6.88117, 0.9999: 10.33309, 0.99999: 15.87660,
     }  # fmt: skip
     for p, quantile in expected.items():
-        assert uni_quantile(p) == pytest.approx(quantile, abs=6e-6)
+        assert float(distribution.quantile(p)) == pytest.approx(quantile, abs=6e-6)
     assert distribution.tail_index == [5.0]
 
 
@@ -134,9 +128,13 @@ def test_univariate_score_is_the_derivative_of_the_log_density():
                 ),
                 x,
             )
-            assert float(uni_score([x])[0]) == pytest.approx(float(slope), rel=1e-10)
+            assert float(UnivariateTMixture().score([x])[0]) == pytest.approx(
+                float(slope), rel=1e-10
+            )
     assert UnivariateTMixture().score(np.zeros((3, 1))).shape == (3, 1)
-    np.testing.assert_allclose(uni_logpdf([1.5]), np.log(scipy_pdf(UNIVARIATE, 1.5)))
+    np.testing.assert_allclose(
+        UnivariateTMixture().log_prob([1.5]), np.log(scipy_pdf(UNIVARIATE, 1.5))
+    )
 
 
 @pytest.mark.parametrize("view", ["left_tail", "right_tail"])
@@ -210,7 +208,7 @@ def quad_pdf(a, b):
     [(0.0, 0.0), (-2.0, -3.5), (2.3, 5.1), (10.0, -10.0), (63.0, 61.0), (90.0, 70.0)],
 )
 def test_bivariate_density_by_adaptive_quadrature(point):
-    assert biv_pdf(*point) == pytest.approx(quad_pdf(*point), rel=2e-9)
+    assert BivariateTMixture().pdf(point)[0] == pytest.approx(quad_pdf(*point), rel=2e-9)
 
 
 def test_bivariate_density_does_not_depend_on_its_neighbours():
@@ -218,7 +216,6 @@ def test_bivariate_density_does_not_depend_on_its_neighbours():
     points = np.array([[0.1, 0.2], [-60.0, 60.0], [500.0, 500.0], [3.0, -7.0], [64.5, 64.0]])
     alone = np.concatenate([distribution.pdf(p[None]) for p in points])
     np.testing.assert_allclose(distribution.pdf(points), alone, rtol=1e-9)
-    assert biv_pdf(points[:, 0], points[:, 1]).shape == (5,)
 
 
 def test_bivariate_first_column_has_the_right_marginal():

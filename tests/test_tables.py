@@ -231,10 +231,19 @@ def test_headline_takes_the_middle_of_a_path_and_its_reference() -> None:
     assert headlines.select(frame[frame["metric"] == "ks"], hill).empty
 
 
-def test_summary_has_at_most_eight_numbers() -> None:
-    assert len(headlines.SUMMARY) <= 8
+def test_summary_has_at_most_five_numbers_with_short_names() -> None:
+    assert len(headlines.SUMMARY) <= 5 and all(len(key) <= 7 for key, _ in headlines.SUMMARY)
+    both = _metric_rows(("ks", "prior", "all", 0.1), ("ks", "fitted", "all", 0.01234567))
+    assert headlines.summary(both, "vae") == {"ks": 0.012346}
+    assert headlines.summary(both.iloc[:1], "vae") == {"ks": 0.1}
+    assert headlines.summary(both.assign(model="t3vae"), "vae") == {}
+    error = _metric_rows(("reconstruction_error", "reconstruction", "all", 34.56789))
+    assert headlines.summary(error, "vae") == {"recon": 34.568}
+
+
+def test_a_missing_number_is_omitted_and_not_taken_from_another_distribution() -> None:
     frame = _metric_rows(("ks", "prior", "all", 0.1), ("ks", "fitted", "all", float("nan")))
-    assert headlines.summary(frame, "vae") == {"ks_prior": 0.1}
+    assert headlines.summary(frame, "vae") == {}
 
 
 # --- collect ------------------------------------------------------------------------------

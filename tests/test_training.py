@@ -14,27 +14,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from family_examples import examples
 
 from t3vae import models
 from t3vae.errors import ConfigError, DataError, DivergedError, RunLockedError
 from t3vae.runtime import files
 from t3vae.runtime.scratch import Scratch
+from t3vae.settings import families
 from t3vae.training import loop
 from t3vae.training.optimizer import FlatAdam
 
-FAMILIES = {
-    "vae": {}, "student_t_vae": {}, "de_vae": {"nu": 5.0}, "vae_st": {"nu": 5.0},
-    "t3vae": {"nu": 5.0}, "gaussian_twin": {"nu": 5.0}, "tilted_vae": {"tilt": 3.0},
-    "factor_vae": {"tc_weight": 6.4, "discriminator_width": 8, "discriminator_learning_rate": 0.01},
-    "hvae": {"latent_dim_2": 2}, "t3hvae": {"nu": 5.0}, "c_vae": {}, "c_t3vae": {"nu": 5.0},
-}  # fmt: skip
 CLASSES = 3
 
 
 def model_of(family: str = "t3vae", n: int = 2):
     torch.manual_seed(7)
     network = {"kind": "mlp", "hidden": [8, 8], "negative_slope": 0.01}
-    given = FAMILIES.get(family, {})
+    given = examples(family)[0]
     return models.build(
         {"family": family, **given}, [n], 1, sigma=0.5, network=network, classes=CLASSES
     )
@@ -114,7 +110,7 @@ def test_early_stop_counts_epochs_without_improvement() -> None:
     assert result.epochs == 5
 
 
-@pytest.mark.parametrize("family", list(models.FAMILIES))
+@pytest.mark.parametrize("family", list(families.FAMILIES))
 def test_same_seed_same_bytes(family: str) -> None:
     states = []
     for seed in (3, 3, 4):
@@ -137,7 +133,7 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("family", list(models.FAMILIES))
+@pytest.mark.parametrize("family", list(families.FAMILIES))
 @pytest.mark.parametrize("stop_at", [3, 7, 10, 14])
 def test_interrupted_training_ends_with_the_same_bytes(
     family: str, stop_at: int, tmp_path: Path, monkeypatch
@@ -165,7 +161,7 @@ def test_interrupted_training_ends_with_the_same_bytes(
     monkeypatch.setattr(FlatAdam, "step", original)
     torch.manual_seed(99)
     resumed = models.build(
-        {"family": family, **FAMILIES[family]}, [2], 1, sigma=0.5, network=whole.network,
+        {"family": family, **examples(family)[0]}, [2], 1, sigma=0.5, network=whole.network,
         classes=CLASSES,
     )  # fmt: skip
     result = loop.fit(resumed, data(), path=tmp_path / "run", **arguments)
@@ -175,7 +171,7 @@ def test_interrupted_training_ends_with_the_same_bytes(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("family", list(models.FAMILIES))
+@pytest.mark.parametrize("family", list(families.FAMILIES))
 @pytest.mark.parametrize("early", [True, False])
 def test_finished_training_is_not_done_again(
     family: str, early: bool, tmp_path: Path, monkeypatch
@@ -200,7 +196,7 @@ def test_finished_training_is_not_done_again(
         monkeypatch.setattr(owner, name, refuse)
     torch.manual_seed(99)
     again = models.build(
-        {"family": family, **FAMILIES[family]}, [2], 1, sigma=0.5, network=whole.network,
+        {"family": family, **examples(family)[0]}, [2], 1, sigma=0.5, network=whole.network,
         classes=CLASSES,
     )  # fmt: skip
     loop.fit(again, data(), **arguments)

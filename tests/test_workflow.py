@@ -141,12 +141,12 @@ def test_parameters_of_a_data_set(copy):
 
 
 def test_colour(copy):
-    change(copy, {"figures.palette.vae": "#112233"})
+    change(copy, {"figures.colours": {"vae": "#112233"}})
     assert jobs(copy) == FIGURES | {"report"}
 
 
 def test_caption(copy):
-    append(copy / "src/t3vae/figures/captions/density.txt", "One more sentence.")
+    edit(copy / "src/t3vae/settings/figures.py", "Densities of generated data", "All densities")
     assert jobs(copy) == {"report"}
 
 
@@ -196,9 +196,9 @@ def test_code_that_no_result_depends_on(copy):
 def test_new_model_reruns_nothing(copy):
     source = copy / "src/t3vae"
     (source / "models/new.py").write_text("class New: ...\n", encoding="utf-8")
-    old = '    "t3vae": "t3vae.models'
-    edit(source / "models/__init__.py", old, f'    "new": "t3vae.models.new:New",\n{old}')
-    append(source / "settings/families.py", "class New(Block):\n    nu: float = field('Nu.', 3.0)")
+    old = "FAMILIES: dict[str, ModelFamily] = {\n"
+    entry = '    "new": ModelFamily("t3vae.models.new:New", T3Vae, "New", 12),\n'
+    edit(source / "settings/families.py", old, old + entry)
     append(source / "cli.py", "@cli.command()\ndef extra() -> None:\n    'Do nothing.'")
     assert jobs(copy) == set()
 

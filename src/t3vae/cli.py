@@ -88,17 +88,13 @@ def _stage(verb: str) -> Any:
 
 def _config(verb: str, given: str | None, params: Path, **names: Any) -> dict[str, Any]:
     """Return the configuration of a job: what --config says, or resolved from the parameters."""
-    from t3vae.settings.given import check_names, parse
-
-    check_names(**{key: name for key, name in names.items() if isinstance(name, str)})
-    if given is not None:
-        return parse(verb, given)
     from t3vae.settings import parameters
     from t3vae.workflow import jobs
 
-    resolve = getattr(jobs, f"{verb}_config")
-    resolved: dict[str, Any] = resolve(parameters.load(params), *names.values())
-    return resolved
+    jobs.check_names(**{key: name for key, name in names.items() if isinstance(name, str)})
+    if given is not None:
+        return jobs.parse(verb, given)
+    return jobs.config(verb, parameters.load(params), *names.values())
 
 
 def _device(given: str | None, params: Path) -> str:
@@ -204,6 +200,18 @@ def check(params: Path, root: Path, records: bool, verbs: tuple[str, ...], prune
 
 
 @cli.command()
+@_options(*_COMMON)
+def plan(params: Path, root: Path) -> None:
+    """Write the plan files (plan/): what the jobs of each DVC stage are made from."""
+    from t3vae.settings import parameters
+    from t3vae.workflow import plan_files
+    from t3vae.workflow.plan import Plan
+
+    sys.path.append(str(params.resolve().parent))  # models of one's own lie beside the parameters
+    plan_files.write(root, Plan(parameters.load(params)))
+
+
+@cli.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def verify(file: Path | None) -> None:
     """Evaluate test vectors with this package's functions."""
@@ -233,17 +241,39 @@ def constants(nu: float, n: int, m: int, sigma: float, as_json: bool) -> None:
 
 
 @cli.command(name="params")
+@click.argument("experiment", required=False)
 @_options(_COMMON[0])
 @click.option("--json", "as_json", is_flag=True, help="Print the checked values as JSON.")
-def show_params(params: Path, as_json: bool) -> None:
-    """Check the parameter file and list every parameter with its meaning and range."""
-    from t3vae.settings import parameters
+@click.option(
+    "--config",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace a value, as `snakemake --config` does; may be repeated.",
+)
+def show_params(
+    experiment: str | None, params: Path, as_json: bool, overrides: tuple[str, ...]
+) -> None:
+    """Check the parameter file and list every parameter with its meaning and range.
 
-    loaded = parameters.load(params)
+    With an EXPERIMENT, list what it resolves to instead, and where each value comes from.
+    """
+    from t3vae.settings import parameters
+    from t3vae.settings.explain import explain
+
+    given = parameters.overrides(overrides)
+    if experiment is not None and as_json:
+        raise click.UsageError("--json prints all experiments. Omit EXPERIMENT.")
+    if experiment is not None:
+        click.echo(explain(params, experiment, given))
+        return
+    loaded = parameters.load(params, given)
     if as_json:
         click.echo(json.dumps(loaded.model_dump(mode="json"), indent=1))
     else:
         click.echo(parameters.describe())
+    for note in loaded.notes:
+        click.echo(f"t3vae: {note}", err=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

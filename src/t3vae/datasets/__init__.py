@@ -1,4 +1,4 @@
-"""Data sets: a registry of sources, and the files that the prepare step writes.
+"""Data sets: sources of data, and the files that the prepare step writes.
 
 A source is a module with a function ``build(config)`` that returns the arrays, the tail
 index of each column and whatever else its manifest should say. A source that reads files of
@@ -17,24 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t3vae.errors import ConfigError, DataError
-from t3vae.runtime import files, layout
+from t3vae.runtime import files
+from t3vae.settings import catalogue
+from t3vae.settings.catalogue import Source
+from t3vae.settings.sources import SOURCES, source_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["REGISTRY", "SPLITS", "load_distribution", "names", "prepare"]
-
-REGISTRY = {
-    "t_mixture_1d": "t3vae.datasets.synthetic:build",
-    "t_mixture_2d": "t3vae.datasets.bivariate:build",
-    "constants": "t3vae.datasets.theory:build",
-    "digits": "t3vae.datasets.digits:read",
-    "image_folder": "t3vae.datasets.image_folder:read",
-    "cifar10": "t3vae.datasets.cifar:read",
-    "cifar100": "t3vae.datasets.cifar:read",
-    "svhn": "t3vae.datasets.svhn:read",
-    "celeba": "t3vae.datasets.celeba:read",
-}
+__all__ = ["SPLITS", "load_distribution", "names", "prepare"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -49,7 +40,7 @@ def names(config: Mapping[str, Any]) -> list[str]:
         >>> names({"source": "t_mixture_1d"})
         ['train.npy', 'validation.npy', 'test.npy']
     """
-    return layout.array_files(config["source"])
+    return _entry(config).array_files
 
 
 def prepare(
@@ -75,11 +66,9 @@ def prepare(
         DataError: raw files are missing or damaged, an array holds a value that is not
             finite, or cannot be written.
     """
-    source = _source(config)
-    if hasattr(source, "read"):
-        built = source.read(config, Path() if root is None else Path(root))
-    else:
-        built = source.build(config)
+    function = catalogue.load({config["source"]: _entry(config)}, config["source"], "source")
+    places = (Path() if root is None else Path(root),) if function.__name__ == "read" else ()
+    built = function(config, *places)
     with _whole_or_nothing(folder, [*names(config), "manifest.json"]):
         _write(config, folder, provenance, built)
 
@@ -128,17 +117,22 @@ def load_distribution(config: Mapping[str, Any]) -> Any | None:
     Raises:
         ConfigError: no such source.
     """
-    distribution = getattr(_source(config), "distribution", None)
+    distribution = getattr(_module(config), "distribution", None)
     return None if distribution is None else distribution(config)
 
 
-def _source(config: Mapping[str, Any]) -> Any:
-    source = config.get("source")
-    if source not in REGISTRY:
+def _entry(config: Mapping[str, Any]) -> Source:
+    found = source_of(config)
+    if found is None:
         raise ConfigError(
-            f"source = {source!r}: no such data source. Known sources: {', '.join(REGISTRY)}."
+            f"source = {config.get('source')!r}: no such data source. "
+            f"Known sources: {', '.join(SOURCES)}."
         )
-    return import_module(REGISTRY[source].partition(":")[0])
+    return found
+
+
+def _module(config: Mapping[str, Any]) -> Any:
+    return import_module(_entry(config).code.partition(":")[0])
 
 
 def _describe(path: Path, array: np.ndarray) -> dict[str, Any]:

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
-from t3vae.datasets.synthetic import UnivariateTMixture, draw_splits
+from t3vae.datasets.synthetic import UnivariateTMixture, drawn
 from t3vae.errors import ConfigError
 
-__all__ = ["BIVARIATE", "BivariateTMixture", "biv_pdf", "build", "distribution"]
+__all__ = ["BIVARIATE", "BivariateTMixture", "build", "distribution"]
 
 Array = NDArray[np.float64]
 
@@ -295,23 +295,4 @@ def distribution(config: Mapping[str, Any]) -> BivariateTMixture:
 
 def build(config: Mapping[str, Any]) -> dict[str, Any]:
     """Draw a data set with source ``t_mixture_2d``; see :mod:`t3vae.datasets`."""
-    target = distribution(config)
-    return {
-        "arrays": draw_splits(target, config),
-        "tail_index": target.tail_index,
-        "extra": {},
-    }
-
-
-def biv_pdf(a: ArrayLike, b: ArrayLike) -> Any:
-    """Density of the default bivariate target at ``(a, b)``, scalars or arrays alike.
-
-    Example:
-        >>> round(biv_pdf(0.0, 0.0), 6)
-        0.01582
-    """
-    first, second = np.broadcast_arrays(
-        np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    )
-    values = BivariateTMixture().pdf(np.stack([first.ravel(), second.ravel()], axis=1))
-    return float(values[0]) if first.ndim == 0 else values.reshape(first.shape)
+    return drawn(distribution(config), config)

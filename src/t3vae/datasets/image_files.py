@@ -14,7 +14,7 @@ import io
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -258,11 +258,6 @@ def blank(shape: Sequence[int], root: Path) -> Bytes:
 
 def fingerprints(images: Bytes) -> NDArray[Any]:
     """Return a 16-byte hash of the content of each row, as ``[N]`` void items."""
-    rows = images.reshape(len(images), -1)
-    joined = b"".join(_hashes(rows))
-    return np.frombuffer(joined, dtype="V16")
-
-
-def _hashes(rows: Iterable[Bytes]) -> Iterator[bytes]:
-    for row in rows:
-        yield hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest()
+    rows = (np.ascontiguousarray(row).data for row in images)
+    hashes = (hashlib.blake2b(row, digest_size=16).digest() for row in rows)
+    return np.frombuffer(b"".join(hashes), dtype="V16")

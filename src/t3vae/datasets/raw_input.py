@@ -4,7 +4,7 @@ Published archives are fixed by checksums in the code: with other bytes they are
 files of the user are fixed by nothing, so new, replaced and removed ones are seen here. The
 digest goes into the provenance of the manifest; Snakemake and ``t3vae check`` compare it.
 Where the files are not, as in a clone that pulled prepared data, the record in the manifest
-counts. A source with files of the user names their folder, or one file, in ``folder``.
+counts. The catalogue says which folder or file of its own a source reads (``raw``).
 """
 
 from __future__ import annotations
@@ -23,11 +23,9 @@ from t3vae.errors import DataError
 from t3vae.provenance.digests import LENGTH, digest, file_digest
 from t3vae.published.raw_files import folder_of
 from t3vae.runtime import files, layout
+from t3vae.settings.sources import source_of
 
 __all__ = ["digests", "place", "trigger"]
-
-# What the folder of a published source holds that no checksum fixes; "" for nothing.
-UNCHECKED = {"cifar10": "", "cifar100": "", "svhn": "", "celeba": "img_align_celeba"}
 
 SETTLED = 2.0  # seconds; a file that is younger may change again within one tick of its clock
 
@@ -43,13 +41,8 @@ def place(config: Mapping[str, Any]) -> str | None:
         'data/raw/images'
         >>> place({"source": "digits"})
     """
-    folder = config.get("folder")
-    if not isinstance(folder, str):
-        return None
-    inside = UNCHECKED.get(str(config["source"]))
-    if inside is None:
-        return folder
-    return f"{folder}/{inside}" if inside else None
+    source = source_of(config)
+    return None if source is None or source.raw is None else source.raw.format_map(config)
 
 
 def digests(config: Mapping[str, Any], root: Path) -> dict[str, str]:

@@ -24,10 +24,7 @@ __all__ = [
     "UnivariateTMixture",
     "build",
     "distribution",
-    "draw_splits",
-    "uni_logpdf",
-    "uni_quantile",
-    "uni_score",
+    "drawn",
 ]
 
 Array = NDArray[np.float64]
@@ -221,14 +218,15 @@ class UnivariateTMixture:
         return view == "left_tail"
 
 
-def draw_splits(target: Any, config: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+def drawn(target: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """Draw the training, validation and test arrays of a distribution, each from its own seed."""
-    return {
+    arrays = {
         split: target.sample(
             config[split], numpy_generator(config["seeds"][split], f"data/{split}")
         ).astype(np.float32)
         for split in SPLITS
     }
+    return {"arrays": arrays, "tail_index": target.tail_index, "extra": {}}
 
 
 def distribution(config: Mapping[str, Any]) -> UnivariateTMixture:
@@ -238,34 +236,4 @@ def distribution(config: Mapping[str, Any]) -> UnivariateTMixture:
 
 def build(config: Mapping[str, Any]) -> dict[str, Any]:
     """Draw a data set with source ``t_mixture_1d``; see :mod:`t3vae.datasets`."""
-    target = distribution(config)
-    return {
-        "arrays": draw_splits(target, config),
-        "tail_index": target.tail_index,
-        "extra": {},
-    }
-
-
-def uni_logpdf(x: ArrayLike) -> Array:
-    """Log density of the default univariate target at ``x`` ``[N]``.
-
-    Example:
-        >>> uni_logpdf([0.0]).round(6)
-        array([-2.73198])
-    """
-    return UnivariateTMixture().log_prob(x)
-
-
-def uni_score(x: ArrayLike) -> Array:
-    """Score of the default univariate target at ``x`` ``[N]``."""
-    return UnivariateTMixture().score(x)
-
-
-def uni_quantile(p: float) -> float:
-    """Quantile of the default univariate target.
-
-    Example:
-        >>> round(uni_quantile(0.999), 5)
-        6.88117
-    """
-    return float(UnivariateTMixture().quantile(p))
+    return drawn(distribution(config), config)

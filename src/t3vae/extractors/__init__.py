@@ -8,21 +8,17 @@ set's own classes also says which class it sees. Each is a module with a functio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from t3vae.errors import ConfigError, DataError
+from t3vae.errors import DataError
+from t3vae.settings import catalogue
+from t3vae.settings.metrics import EXTRACTORS
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["REGISTRY", "Extracted", "Extractor", "MissingWeightsError", "load"]
-
-REGISTRY = {
-    "classifier": "t3vae.extractors.classifier:load",
-    "inception": "t3vae.extractors.inception:load",
-}
+__all__ = ["Extracted", "Extractor", "MissingWeightsError", "load"]
 
 
 class Extracted(NamedTuple):
@@ -55,7 +51,7 @@ def load(name: str, options: Mapping[str, Any], folder: Path, device: str = "cpu
     """Return an extractor, ready for use.
 
     Args:
-        name: a name of :data:`REGISTRY`.
+        name: a name of :data:`t3vae.settings.metrics.EXTRACTORS`.
         options: its part of the resolved configuration.
         folder: folder of the prepared data set.
         device: where it computes.
@@ -65,8 +61,5 @@ def load(name: str, options: Mapping[str, Any], folder: Path, device: str = "cpu
         MissingWeightsError: its weights are not here.
         DataError: its weights are damaged.
     """
-    if name not in REGISTRY:
-        raise ConfigError(f"features = {name!r}: must be one of {', '.join(REGISTRY)}.")
-    module, _, function = REGISTRY[name].partition(":")
-    found: Extractor = getattr(import_module(module), function)(options, folder, device)
+    found: Extractor = catalogue.load(EXTRACTORS, name, "extractor")(options, folder, device)
     return found

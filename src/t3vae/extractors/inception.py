@@ -160,7 +160,7 @@ def load(options: Mapping[str, Any], folder: Path, device: str = "cpu") -> _Load
         raise DataError(f"{error} Or correct inception.sha256.") from error
     tensors = read_weights(path)
     try:
-        net = InceptionFeatures({k: torch.from_numpy(v.copy()) for k, v in tensors.items()})
+        net = InceptionFeatures({k: torch.from_numpy(v) for k, v in tensors.items()})
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise DataError(f"{path}: weights of another network ({first}).") from error

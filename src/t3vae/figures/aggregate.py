@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from t3vae.figures.axes import log_axis, panel_title, wrapped
-from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_handle
-from t3vae.figures.titles import LATENT_LABELS, model_label, used_latents
+from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_colour, latent_handle
+from t3vae.figures.titles import LATENT_LABELS, used_latents
 
 __all__ = ["aggregate"]
 
@@ -32,9 +32,9 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     rows, columns, wide = style.grid(len(models))
     legend = [
         area_handle(GREY, LATENT_LABELS["aggregate"]),
-        *(latent_handle(n, style) for n in latents),
+        *(latent_handle(n) for n in latents),
     ]
-    titles = [wrapped(model_label(m), 27.0 if wide else 38.0) for m in models]
+    titles = [wrapped(style.label(m), 27.0 if wide else 38.0) for m in models]
     high = 3.2 * max((text.count("\n") for text in titles), default=0)
     drawn, grid = style.panels(
         rows,
@@ -61,7 +61,7 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
             axes.plot(
                 0.5 * (chosen["left"] + chosen["right"]),
                 chosen["density"].where(chosen["density"] > 0),
-                color=style.colour(latent),
+                color=latent_colour(latent),
                 linestyle=LATENT_DASHES.get(latent, "-"),
             )
         axes.set_yscale("log")
@@ -69,7 +69,7 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         log_axis(axes, "y")
         axes.set_xlim(edges[0], edges[-1])
         panel_title(axes, titles[i])
-        _distances(axes, distances[distances["model"] == models[i]], latents, style, wide)
+        _distances(axes, distances[distances["model"] == models[i]], latents, wide)
         if i % columns == 0:
             axes.set_ylabel("density")
         if i + columns >= len(models):
@@ -84,9 +84,7 @@ def _limits(base: pd.DataFrame) -> tuple[float, float]:
     return floor, top * (top / floor) ** 0.33
 
 
-def _distances(
-    axes: Axes, rows: pd.DataFrame, latents: list[str], style: Style, wide: bool
-) -> None:
+def _distances(axes: Axes, rows: pd.DataFrame, latents: list[str], wide: bool) -> None:
     """Write the Kolmogorov-Smirnov distance of each distribution in its colour."""
     place: dict[str, Any] = {"xycoords": "axes fraction", "va": "top"}
     start, step = (0.01, 0.345) if wide else (0.18, 0.28)
@@ -96,4 +94,4 @@ def _distances(
         values = rows.loc[rows["latent"] == latent, "mean"]
         if len(values):
             text = f"{values.iloc[0]:.3f}"
-            axes.annotate(text, (start + step * k, 0.97), color=style.colour(latent), **place)
+            axes.annotate(text, (start + step * k, 0.97), color=latent_colour(latent), **place)

@@ -14,7 +14,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from t3vae.figures.axes import few_handle, log_axis, panel_title, short_number, thin_ticks, wrapped
 from t3vae.figures.style import Style
-from t3vae.figures.titles import model_label
 
 __all__ = ["class_curves"]
 
@@ -29,15 +28,8 @@ ROWS = (
 
 MOST = 6  # columns on a page
 POINTS, PARTS = 12, 10  # of a curve: with more class sizes than the first, classes are pooled
-LEFT_MM, GAP_MM, LINE_MM, HANDLE_MM = 11.0, 3.2, 3.5, 4.8
-CONTROLS: tuple[tuple[str, Any], ...] = (
-    ("#3C3C3C", (0, (4, 1.5))),
-    ("#7A7A7A", (0, (1.2, 1.2))),
-    ("#A0A0A0", (0, (5, 1.2, 1.2, 1.2))),
-    ("#5A5A5A", (0, (1.2, 3.0))),
-)
-
-MARKER: Any = {"marker": "o", "markersize": 2.4, "markeredgewidth": 0.7, "linestyle": "none"}
+LEFT_MM, GAP_MM, LINE_MM, HANDLE_MM = 11.0, 3.2, 3.5, 5.8
+CURVE: dict[str, Any] = {"linewidth": 0.8, "markersize": 2.8, "markevery": None}
 
 Comparison = tuple[str, list[str]]  # a model and its controls
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray]  # mean, half of the interval, warning
@@ -63,7 +55,7 @@ def class_curves(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     wide = columns > 2
     page = (style.page_width_mm if wide else style.column_width_mm) * 7.5 / style.font_size
     width = (page - LEFT_MM - 2.0 - (columns - 1) * GAP_MM) / columns
-    names = [[wrapped(model_label(m), width + 1.8 - HANDLE_MM) for m in (a, *b)] for a, b in shown]
+    names = [[wrapped(style.label(m), width + 1.8 - HANDLE_MM) for m in (a, *b)] for a, b in shown]
     lines = max((sum(text.count("\n") + 1 for text in texts) for texts in names), default=1)
     models = [model for model, _ in shown]
     around: Any = {
@@ -143,23 +135,23 @@ def _few(table: pd.DataFrame, models: Sequence[str], rows: Sequence[tuple[str, s
 
 def _panel(axes: Axes, x: np.ndarray, curves: Mapping[str, Curve], style: Style) -> None:
     model, *controls = curves
-    for i, (name, (colour, dashes)) in enumerate(
-        zip(controls, CONTROLS * len(controls), strict=False)
-    ):
+    for i, name in enumerate(controls):
         mean, half, _ = curves[name]
+        look = {**style.curve(name), **CURVE}
+        colour = look["color"]
         place = x
         if len(x) > 1:
             axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.16, linewidth=0)
         else:  # of one size: side by side
             place = x / 1.1 ** (i + 1)
             axes.vlines(place, mean - half, mean + half, color=colour, linewidth=0.7)
-        axes.plot(place, mean, ".", color=colour, linestyle=dashes, linewidth=0.7, markersize=1.8)
+        axes.plot(place, mean, **look)
     mean, half, few = curves[model]
-    colour = style.colour(model)
-    axes.vlines(x, mean - half, mean + half, color=colour, linewidth=0.7)
-    axes.plot(x, mean, color=colour, linewidth=1.0)
-    for chosen, face in ((~few, colour), (few, "white")):
-        axes.plot(x[chosen], mean[chosen], color=colour, markerfacecolor=face, **MARKER)
+    look = {**style.curve(model), **CURVE}
+    axes.vlines(x, mean - half, mean + half, color=look["color"], linewidth=0.7)
+    axes.plot(x, mean, **look | {"linewidth": 1.2})
+    hollow = {"linestyle": "none", "markerfacecolor": "white", "markeredgewidth": 0.7}
+    axes.plot(x[few], mean[few], **look | hollow)
 
 
 def _share_y(row: Sequence[Axes]) -> None:
@@ -202,12 +194,7 @@ def _names(
     drawn: Figure, axes: Axes, models: Sequence[str], texts: Sequence[str], style: Style
 ) -> None:
     """Write the names of a column's curves above it."""
-    colour = style.colour(models[0])
-    handles = [Line2D([], [], color=colour, linewidth=1.0, marker="o", markersize=2.4)]
-    handles += [
-        Line2D([], [], color=grey, linewidth=0.7, linestyle=dashes)
-        for grey, dashes in (CONTROLS * len(models))[: len(models) - 1]
-    ]
+    handles = [Line2D([], [], **{**style.curve(model), **CURVE}) for model in models]
     box = axes.get_position()
     above = style.font_size / 7.5 * 4.8 / (25.4 * drawn.get_figheight())
     drawn.legend(
@@ -218,6 +205,6 @@ def _names(
         borderaxespad=0.0,
         borderpad=0.0,
         labelspacing=0.15,
-        handlelength=1.4,
+        handlelength=1.8,
         handletextpad=0.4,
     )

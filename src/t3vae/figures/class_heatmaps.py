@@ -16,8 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from t3vae.figures.axes import panel_title, short_number, thin_ticks
 from t3vae.figures.style import Style
-from t3vae.figures.titles import LATENT_SHORT, model_label
-from t3vae.metrics.labels import METRICS
+from t3vae.figures.titles import LATENT_SHORT
 
 __all__ = ["attributes", "per_class"]
 
@@ -63,7 +62,7 @@ def per_class(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         columns,
         ROW_MM * max(len(models), 4),
         wide=True,
-        left=_room(models),
+        left=_room(models, style),
         right=11.0,
         gap_x=13.5,
         gap_y=8.5,
@@ -72,7 +71,7 @@ def per_class(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         if i >= len(panels):
             axes.set_visible(False)
             continue
-        _heat(axes, table, panels[i], models, list(members["group"]))
+        _heat(axes, table, panels[i], models, list(members["group"]), style)
         axes.tick_params(labelleft=i % columns == 0)
         step = -(-len(members) // 12)
         places = np.arange(0, len(members), step)
@@ -107,7 +106,7 @@ def attributes(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         1,
         ROW_MM * max(len(models), 4),
         wide=True,
-        left=_room(models),
+        left=_room(models, style),
         right=11.0,
         bottom=2.0 + 1.45 * max(map(len, texts)),
         gap_y=6.0,
@@ -116,7 +115,7 @@ def attributes(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         if i >= len(panels):
             axes.set_visible(False)
             continue
-        _heat(axes, table, panels[i], models, list(members["group"]))
+        _heat(axes, table, panels[i], models, list(members["group"]), style)
         last = i == len(panels) - 1
         axes.set_xticks(np.arange(len(texts)) + 0.5, texts, rotation=90)
         axes.tick_params(labelbottom=last)
@@ -129,6 +128,7 @@ def _heat(
     panel: tuple[str, str],
     models: Sequence[str],
     groups: Sequence[str],
+    style: Style,
 ) -> None:
     """Draw one metric under one distribution, with a colour bar of its own at the right."""
     metric, latent = panel
@@ -154,7 +154,7 @@ def _heat(
         )
     axes.set_facecolor(GREY)
     axes.set(xlabel="", ylabel="")
-    axes.set_yticks(np.arange(len(models)) + 0.5, [model_label(m) for m in models])
+    axes.set_yticks(np.arange(len(models)) + 0.5, [style.label(m) for m in models])
     axes.tick_params(axis="y", length=0)
     logarithmic = isinstance(scale, LogNorm)
     bar.yaxis.set_major_locator(
@@ -163,7 +163,7 @@ def _heat(
     bar.yaxis.set_minor_locator(NullLocator())
     bar.yaxis.set_major_formatter(FuncFormatter(short_number))
     few = f"{metric}_few" in part and bool(part[f"{metric}_few"].notna().any())
-    title = f"{SHORT.get(metric, METRICS[metric].label)}, {LATENT_SHORT.get(latent, latent)}"
+    title = f"{SHORT.get(metric, metric)}, {LATENT_SHORT.get(latent, latent)}"
     panel_title(axes, title + (" †" if few else ""))
 
 
@@ -201,6 +201,6 @@ def _models(table: pd.DataFrame, style: Style) -> list[str]:
     return [model for model in style.models if model in set(table["model"])]
 
 
-def _room(models: Sequence[str]) -> float:
+def _room(models: Sequence[str], style: Style) -> float:
     """Return the millimetres that names of models take."""
-    return 3.0 + 1.45 * max((len(model_label(m)) for m in models), default=4)
+    return 3.0 + 1.45 * max((len(style.label(m)) for m in models), default=4)

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from t3vae.figures.axes import panel_title
-from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_handle
-from t3vae.figures.titles import LATENT_LABELS, model_label, used_latents
+from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_colour, latent_handle
+from t3vae.figures.titles import LATENT_LABELS, used_latents
 
 __all__ = ["density", "density_log"]
 
@@ -57,7 +57,7 @@ def _panels(table: pd.DataFrame, style: Style) -> tuple[Figure, list[Axes]]:
     latents = used_latents(list(table["latent"].dropna().unique()))
     legend = [
         area_handle(GREY, LATENT_LABELS["truth"]),
-        *(latent_handle(latent, style) for latent in latents),
+        *(latent_handle(latent) for latent in latents),
     ]
     drawn, grid = style.panels(rows, columns, 18.0, wide=wide, legend=legend, left=12.5, gap_y=5.5)
     shown = []
@@ -67,12 +67,12 @@ def _panels(table: pd.DataFrame, style: Style) -> tuple[Figure, list[Axes]]:
             continue
         middle = _middle(truth)
         axes.fill_between(middle, 1e-300, truth["mean"], color=GREY, linewidth=0)
-        axes.plot(middle, truth["mean"], color=style.colour("truth"), linewidth=0.4)
+        axes.plot(middle, truth["mean"], color="black", linewidth=0.4)
         part = table[table["model"] == models[i]]
         for latent in latents:
-            _distribution(axes, part[part["latent"] == latent], latent, style)
+            _distribution(axes, part[part["latent"] == latent], latent)
         axes.set_xlim(truth["left"].min(), truth["right"].max())
-        panel_title(axes, model_label(models[i]))
+        panel_title(axes, style.label(models[i]))
         axes.tick_params(labelbottom=i + columns >= len(models), labelleft=i % columns == 0)
         if i + columns >= len(models):
             axes.set_xlabel("x")
@@ -83,13 +83,13 @@ def _panels(table: pd.DataFrame, style: Style) -> tuple[Figure, list[Axes]]:
     return drawn, shown
 
 
-def _distribution(axes: Axes, part: pd.DataFrame, latent: str, style: Style) -> None:
+def _distribution(axes: Axes, part: pd.DataFrame, latent: str) -> None:
     if part.empty:
         return
     middle = _middle(part)
     count = part["mean"] * (part["right"] - part["left"]) * part["samples"]
     mean = part["mean"].where(count > FEWEST)
-    colour = style.colour(latent)
+    colour = latent_colour(latent)
     axes.fill_between(
         middle,
         part["minimum"],

@@ -15,7 +15,6 @@ from t3vae.figures.style import Style
 from t3vae.figures.titles import (
     LATENT_LABELS,
     LATENT_SHORT,
-    model_label,
     used_latents,
 )
 
@@ -54,7 +53,7 @@ def heatmaps(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
             axes = grid[1 + row, side * len(latents) + i]
             title = LATENT_SHORT.get(latent, latent)
             if wide and i == 0:
-                title = f"{model_label(model)}:\n{title}"
+                title = f"{style.label(model)}:\n{title}"
             if f"{model}:{latent}" not in found:
                 _absent(axes, "no p* of its own" if latent == "alternative" else "no samples")
                 continue
@@ -64,7 +63,7 @@ def heatmaps(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
             if lowest:
                 axes.set_xlabel("x₁")
             if first:
-                axes.set_ylabel("x₂" if wide else f"{model_label(model)}\nx₂")
+                axes.set_ylabel("x₂" if wide else f"{style.label(model)}\nx₂")
     return drawn
 
 

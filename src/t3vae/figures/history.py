@@ -17,8 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from t3vae.figures.axes import panel_title, short_number, wrapped
-from t3vae.figures.style import OKABE_ITO, Style
-from t3vae.figures.titles import model_label
+from t3vae.figures.style import OKABE_ITO, Style, model_handle
 
 __all__ = ["history"]
 
@@ -28,7 +27,7 @@ PARTS = {
     "total": OKABE_ITO["black"],
 }
 MANY = 10
-_DOTS: Any = (0, (1, 1))
+_TRAINING: dict[str, Any] = {"linewidth": 0.5, "marker": "None"}
 _SHIFT = 0.5  # of the axis: how far beyond settled values a curve is still followed
 
 
@@ -47,11 +46,11 @@ def history(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     for axes, curves in panels:
         axes.set_xlim(*epochs)
         axes.xaxis.set_major_locator(MaxNLocator(6 if len(models) <= MANY else 3, integer=True))
-        for rows, part, colour in curves:
-            _curves(axes, rows, part, colour)
+        for rows, part, look in curves:
+            _curves(axes, rows, part, look)
         means = [
-            (rows.set_index("epoch")[f"{split}_{part}_mean"], colour)
-            for rows, part, colour in curves
+            (rows.set_index("epoch")[f"{split}_{part}_mean"], look["color"])
+            for rows, part, look in curves
             for split in ("train", "validation")
         ]
         axes.set_ylim(*limits([values for values, _ in means]))
@@ -59,19 +58,19 @@ def history(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     return drawn
 
 
-Curves = list[tuple[pd.DataFrame, str, str]]
+Curves = list[tuple[pd.DataFrame, str, dict[str, Any]]]
 Panels = list[tuple[Axes, Curves]]
 
 
 def _of_parts(table: pd.DataFrame, models: Sequence[str], style: Style) -> tuple[Figure, Panels]:
-    legend = [(Line2D([], [], color=style.colour(model)), model_label(model)) for model in models]
+    legend = [model_handle(model, style) for model in models]
     drawn, grid = style.panels(3, 1, 27.0, legend=[*legend, *_splits()], left=12.0, gap_y=6.5)
     panels = []
     for axes, part in zip(grid[:, 0], PARTS, strict=True):
         panel_title(axes, part)
         axes.set_ylabel("loss (2 × nats)")
         axes.tick_params(labelbottom=part == "total")
-        panels.append((axes, [(table[table["model"] == m], part, style.colour(m)) for m in models]))
+        panels.append((axes, [(table[table["model"] == m], part, style.curve(m)) for m in models]))
     grid[-1, 0].set_xlabel("epoch")
     drawn.align_ylabels(grid[:, 0])
     return drawn, panels
@@ -80,7 +79,7 @@ def _of_parts(table: pd.DataFrame, models: Sequence[str], style: Style) -> tuple
 def _of_models(table: pd.DataFrame, models: Sequence[str], style: Style) -> tuple[Figure, Panels]:
     rows, columns, wide = style.grid(len(models))
     legend = [(Line2D([], [], color=colour), part) for part, colour in PARTS.items()]
-    titles = [wrapped(model_label(m), 27.0) for m in models]
+    titles = [wrapped(style.label(m), 27.0) for m in models]
     high = 3.2 * max(text.count("\n") for text in titles)
     drawn, grid = style.panels(
         rows,
@@ -108,34 +107,28 @@ def _of_models(table: pd.DataFrame, models: Sequence[str], style: Style) -> tupl
         if i % columns == 0:
             axes.set_ylabel("2 × nats")
         own = table[table["model"] == models[i]]
-        panels.append((axes, [(own, part, colour) for part, colour in PARTS.items()]))
+        panels.append((axes, [(own, part, {"color": colour}) for part, colour in PARTS.items()]))
     drawn.align_ylabels(grid[:, 0])
     return drawn, panels
 
 
 def _splits() -> list[tuple[Line2D, str]]:
-    solid, dots = (Line2D([], [], color="#7F7F7F", linestyle=line) for line in ("-", _DOTS))
-    return [(solid, "validation"), (dots, "training")]
+    thick, thin = (Line2D([], [], color="#7F7F7F", **width) for width in ({}, _TRAINING))
+    return [(thick, "validation"), (thin, "training")]
 
 
-def _curves(axes: Axes, table: pd.DataFrame, part: str, colour: str) -> None:
+def _curves(axes: Axes, table: pd.DataFrame, part: str, look: dict[str, Any]) -> None:
     name = f"validation_{part}"
     axes.fill_between(
         table["epoch"],
         table[f"{name}_minimum"],
         table[f"{name}_maximum"],
-        color=colour,
+        color=look["color"],
         alpha=0.2,
         linewidth=0,
     )
-    axes.plot(table["epoch"], table[f"{name}_mean"], color=colour, linestyle="-")
-    axes.plot(
-        table["epoch"],
-        table[f"train_{part}_mean"],
-        color=colour,
-        linestyle=_DOTS,
-        linewidth=0.7,
-    )
+    axes.plot(table["epoch"], table[f"{name}_mean"], **look)
+    axes.plot(table["epoch"], table[f"train_{part}_mean"], **{**look, **_TRAINING})
 
 
 def limits(curves: Sequence[pd.Series]) -> tuple[float, float]:

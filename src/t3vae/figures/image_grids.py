@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from t3vae.figures.style import Style
-from t3vae.figures.titles import LATENT_SHORT, model_label
+from t3vae.figures.titles import LATENT_SHORT
 from t3vae.tables.image_tables import decode
 
 __all__ = ["reconstructions", "samples"]
@@ -69,7 +69,7 @@ def _grid(
     }
     blocks = [block for block in blocks if block[:2] in widest]
     unit = style.font_size / 7.5
-    labels = [model_label(m) if m else "test image" for m in models]
+    labels = [style.label(m) if m else "test image" for m in models]
     left = unit * (2.5 + 1.55 * max(map(len, labels)))
     across = sum(widest.values())
     room = style.page_width_mm - left - 2.0 - BREAK * (len(blocks) - 1) - GAP * across

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from t3vae.figures.axes import few_handle, log_axis, panel_title, point, short_number, thin_ticks
-from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle
-from t3vae.figures.titles import LATENT_LABELS, model_label, used_latents
+from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle, latent_colour
+from t3vae.figures.titles import LATENT_LABELS, used_latents
 from t3vae.tables.headlines import HEADLINES, Headline, select
 
 __all__ = ["metrics"]
@@ -40,8 +40,8 @@ def metrics(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         columns,
         (3.5 if len(models) < 20 else 3.1) * max(len(models), 3),
         wide=wide,
-        legend=_legend(latents, style, shown),
-        left=max(2.0 + 1.45 * max(len(model_label(m)) for m in models), 11.0),
+        legend=_legend(latents, shown),
+        left=max(2.0 + 1.45 * max(len(style.label(m)) for m in models), 11.0),
         right=4.0,
         bottom=5.0,
         gap_x=6.5,
@@ -85,14 +85,14 @@ def _panel(
                 axes,
                 (row["mean"], i + offsets[j]),
                 (low, row["ci_high"]),
-                colour=style.colour(latent),
+                colour=latent_colour(latent),
                 marker=LATENT_MARKERS.get(latent, "^"),
                 few=not pd.isna(row["flag"]),
             )
     for i in range(0, len(models), 2):
         axes.axhspan(i - 0.5, i + 0.5, color="#F3F3F3", linewidth=0, zorder=0)
     axes.set_ylim(len(models) - 0.5, -0.5)
-    axes.set_yticks(range(len(models)), [model_label(m) for m in models])
+    axes.set_yticks(range(len(models)), [style.label(m) for m in models])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     panel_title(axes, headline.label)
@@ -104,7 +104,7 @@ def _panel(
             "no value" if len(missing) < 4 else "–",
             (0.02, places[0][0] if alone else i),
             xycoords=("axes fraction", "data"),
-            color=style.colour(places[0][1]) if alone else "#555555",
+            color=latent_colour(places[0][1]) if alone else "#555555",
             va="center",
             bbox={"facecolor": "white", "linewidth": 0, "pad": 0.3, "alpha": 0.9},
         )
@@ -143,9 +143,9 @@ def _scale(axes: Axes, headline: Headline, rows: pd.DataFrame) -> None:
 
 
 def _legend(
-    latents: list[str], style: Style, shown: list[tuple[Headline, pd.DataFrame]]
+    latents: list[str], shown: list[tuple[Headline, pd.DataFrame]]
 ) -> list[tuple[Artist, str]]:
-    handles = [distribution_point_handle(latent, style) for latent in latents]
+    handles = [distribution_point_handle(latent) for latent in latents]
     if any(rows["flag"].notna().any() for _, rows in shown):
         handles.append(few_handle())
     if any(rows["ideal"].notna().any() for _, rows in shown):

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from t3vae.figures.axes import few_handle, panel_title, point, short_number, thin_ticks, wrapped
-from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle
-from t3vae.figures.titles import model_label, used_latents
+from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle, latent_colour
+from t3vae.figures.titles import used_latents
 from t3vae.tables.headlines import HEADLINES, Headline
 
 __all__ = ["paired"]
@@ -40,9 +40,9 @@ def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     latents = used_latents(list(table["latent"].dropna().unique()))
     many = len(lines) > MANY
     columns = min(6 if many else 4, max(1, len(shown)))
-    texts = [model_label(model) if model else f"− {model_label(c)}:" for model, c in lines]
+    texts = [style.label(model) if model else f"− {style.label(c)}:" for model, c in lines]
     left, gap = 3.0 + 1.45 * max(map(len, texts), default=4), 4.5 if many else 6.5
-    legend = [distribution_point_handle(latent, style) for latent in latents]
+    legend = [distribution_point_handle(latent) for latent in latents]
     if any(found["flag"].notna().any() for _, found in shown):
         legend.append(few_handle())
     room = (style.page_width_mm - left - 4.0 - (columns - 1) * gap) / columns + 0.5 * gap
@@ -63,7 +63,7 @@ def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         if i >= len(shown):
             axes.set_visible(False)
             continue
-        _panel(axes, shown[i][1], lines, latents, style)
+        _panel(axes, shown[i][1], lines, latents)
         panel_title(axes, titles[i])
         axes.set_yticks(range(len(lines)), texts)
         axes.tick_params(axis="y", length=0, labelleft=i % columns == 0)
@@ -97,9 +97,7 @@ def _rows(table: pd.DataFrame, headline: Headline) -> pd.DataFrame:
     return rows[rows["latent"] == "reconstruction"] if headline.reconstructed else rows
 
 
-def _panel(
-    axes: Axes, rows: pd.DataFrame, lines: list[Line], latents: list[str], style: Style
-) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, lines: list[Line], latents: list[str]) -> None:
     offsets = dict(zip(latents, np.linspace(-0.27, 0.27, len(latents)), strict=True))
     if len(latents) == 1:
         offsets[latents[0]] = 0.0
@@ -112,7 +110,7 @@ def _panel(
                 axes,
                 (row["difference"], y + offsets[latent]),
                 (row["ci_low"], row["ci_high"]),
-                colour=style.colour(latent),
+                colour=latent_colour(latent),
                 marker=LATENT_MARKERS.get(latent, "^"),
                 few=not pd.isna(row["flag"]),
             )

@@ -1,13 +1,12 @@
 """One look for all figures: sizes in millimetres, Okabe-Ito colours, fixed metadata.
 
-Colours keep their meaning: in a figure with one panel a model, the colour says the latent
-distribution; in a figure with all models in a panel, the hue says the family and the lightness the
-variant. Truth and data are black or grey everywhere.
+Colours keep their meaning: in a figure with one panel or line a model, the colour says the latent
+distribution; in a figure with several models in a panel, each has the look that
+:mod:`t3vae.settings.looks` gives it. Truth and data are black or grey everywhere.
 """
 
 from __future__ import annotations
 
-import colorsys
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.colors as mcolors
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT, model_label, stem
+from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT
 from t3vae.provenance.figure_metadata import PNG_KEY
 from t3vae.runtime.files import write_bytes
 
@@ -36,6 +34,7 @@ __all__ = [
     "Style",
     "area_handle",
     "distribution_point_handle",
+    "latent_colour",
     "latent_handle",
     "model_handle",
     "save",
@@ -66,7 +65,13 @@ LATENT_COLOURS = {
 LATENT_MARKERS = {"prior": "o", "alternative": "s", "fitted": "D", "reconstruction": "v"}
 LATENT_DASHES: dict[str, Any] = {"prior": "-", "alternative": (0, (3, 1)), "fitted": "-"}
 
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+LINES: dict[str, Any] = {
+    "solid": "-",
+    "dashed": (0, (3.6, 1.2)),
+    "dotted": (0, (1, 0.9)),
+    "dashdot": (0, (4, 1, 1, 1)),
+    "dashdotdot": (0, (4, 1, 1, 1, 1, 1)),
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Style:
 
     Attributes:
         models: names of the models, in the order of the parameters.
-        palette: colours by name of a model or distribution that replace the default ones.
+        looks: label, colour, marker and line of each model.
         column_width_mm, page_width_mm: one column, and the full width for many models.
         font_size: of all text, in points.
         line_width: of curves, in points.
@@ -83,7 +88,7 @@ class Style:
     """
 
     models: tuple[str, ...] = ()
-    palette: Mapping[str, str] = field(default_factory=dict)
+    looks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     column_width_mm: float = 85.0
     page_width_mm: float = 180.0
     font_size: float = 7.5
@@ -96,7 +101,7 @@ class Style:
         known = ("column_width_mm", "page_width_mm", "font_size", "line_width", "dpi")
         chosen = {k: v for k, v in (config.get("style") or {}).items() if k in known}
         models = tuple(config.get("models") or ())
-        return cls(models=models, palette=dict(config.get("palette") or {}), **chosen)
+        return cls(models=models, looks=dict(config.get("looks") or {}), **chosen)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -129,7 +134,7 @@ class Style:
             "lines.linewidth": self.line_width,
             "lines.solid_capstyle": "butt",
             "legend.frameon": False,
-            "legend.handlelength": 1.8,
+            "legend.handlelength": 2.4,
             "legend.handletextpad": 0.5,
             "legend.columnspacing": 1.2,
             "legend.borderpad": 0.1,
@@ -143,24 +148,22 @@ class Style:
             mpl.rcParams.update(settings)
             yield
 
-    def colour(self, name: str) -> str:
-        """Return the colour of a latent distribution, of the truth, or of a model."""
-        if name in self.palette:
-            return self.palette[name]
-        if name in LATENT_COLOURS:
-            return LATENT_COLOURS[name]
-        position, count = self._variant(name)
-        base = OKABE_ITO[stem(name)[2]]
-        return base if count == 1 else _shade(base, position / (count - 1))
+    def label(self, model: str) -> str:
+        """Return how a model is called."""
+        return self.looks[model]["label"]
 
-    def dashes(self, name: str) -> Any:
-        """Return the line style of a model: variants of one family differ."""
-        return _DASHES[self._variant(name)[0] % len(_DASHES)]
-
-    def _variant(self, name: str) -> tuple[int, int]:
-        hue = stem(name)[2]
-        same = [m for m in self.models if stem(m)[2] == hue]
-        return (same.index(name), len(same)) if name in same else (0, 1)
+    def curve(self, model: str) -> dict[str, Any]:
+        """Return colour, line and markers of a model's curve, as matplotlib names them."""
+        look = self.looks[model]
+        return {
+            "gid": model,
+            "color": look["colour"],
+            "linestyle": LINES[look["line"]],
+            "marker": look["marker"],
+            "markersize": 3.2,
+            "markeredgewidth": 0.0,
+            "markevery": (0.02 * (self.models.index(model) % 8), 0.16),  # of the panel's diagonal
+        }
 
     def panels(
         self,
@@ -250,7 +253,7 @@ class Style:
         if not legend:
             return 0, 0
         unit = self.font_size / 7.5
-        entry = unit * (8.5 + 1.45 * max(len(text) for _, text in legend))
+        entry = unit * (10.1 + 1.45 * max(len(text) for _, text in legend))
         across = max(1, min(len(legend), int((width - 2.0) / entry)))
         lines = -(-len(legend) // across)
         return lines, -(-len(legend) // lines)
@@ -262,28 +265,22 @@ class Style:
         return -(-count // columns), columns, wide
 
 
-def _shade(colour: str, position: float) -> str:
-    """Return a lighter (position 0) to darker (position 1) shade of a colour."""
-    hue, lightness, saturation = colorsys.rgb_to_hls(*mcolors.to_rgb(colour))
-    target = np.clip(lightness + 0.24 - 0.4 * position, 0.12, 0.72)
-    return mcolors.to_hex(colorsys.hls_to_rgb(hue, float(target), saturation))
+def latent_colour(latent: str) -> str:
+    """Return the colour of a latent distribution."""
+    return LATENT_COLOURS.get(latent, OKABE_ITO["black"])
 
 
-def latent_handle(latent: str, style: Style) -> tuple[Artist, str]:
+def latent_handle(latent: str) -> tuple[Artist, str]:
     """Return the legend entry of a latent distribution drawn as a line."""
-    line = Line2D(
-        [],
-        [],
-        color=style.colour(latent),
-        linestyle=LATENT_DASHES.get(latent, "-"),
-    )
+    dashes = LATENT_DASHES.get(latent, "-")
+    line = Line2D([], [], color=latent_colour(latent), linestyle=dashes)
     return line, LATENT_LABELS.get(latent, latent)
 
 
-def distribution_point_handle(latent: str, style: Style) -> tuple[Artist, str]:
+def distribution_point_handle(latent: str) -> tuple[Artist, str]:
     """Return the legend entry of a latent distribution drawn as points with intervals."""
     marker = LATENT_MARKERS.get(latent, "^")
-    line = Line2D([], [], color=style.colour(latent), marker=marker, markersize=3, linewidth=0.9)
+    line = Line2D([], [], color=latent_colour(latent), marker=marker, markersize=3, linewidth=0.9)
     return line, LATENT_SHORT.get(latent, latent)
 
 
@@ -294,8 +291,7 @@ def area_handle(colour: str, text: str) -> tuple[Artist, str]:
 
 def model_handle(model: str, style: Style) -> tuple[Artist, str]:
     """Return the legend entry of a model drawn as a line."""
-    line = Line2D([], [], color=style.colour(model), linestyle=style.dashes(model))
-    return line, model_label(model)
+    return Line2D([], [], **style.curve(model)), style.label(model)
 
 
 def save(

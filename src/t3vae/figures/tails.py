@@ -141,6 +141,5 @@ def _line(
     axes.plot(
         part["left"],
         part["mean"].where(part["mean"] > 0),
-        color=style.colour(model),
-        linestyle=style.dashes(model),
+        **style.curve(model),
     )

@@ -1,16 +1,13 @@
-"""Texts for models and latent distributions, shared by figures and the report."""
+"""Texts for latent distributions, shared by figures and the report."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 __all__ = [
     "LATENTS",
     "LATENT_LABELS",
     "LATENT_SHORT",
-    "model_label",
-    "stem",
     "used_latents",
 ]
 
@@ -30,60 +27,6 @@ LATENT_SHORT = {
     "fitted": "fitted distribution",
 }
 LATENT_SHORT["reconstruction"] = "reconstructions"
-# Longest stem first; the hue says the family.
-_STEMS = (
-    ("student_t_vae", "Student-t VAE", "sky"),
-    ("beta_vae_matched_scaled", "β-VAE matched, scaled", "vermillion"),
-    ("beta_vae_matched", "β-VAE matched", "vermillion"),
-    ("beta_vae", "β-VAE", "vermillion"),
-    ("t3hvae", "t³HVAE", "blue"),
-    ("c_t3vae", "C-t³VAE", "blue"),
-    ("t3vae", "t³VAE", "blue"),
-    ("gaussian_twin", "Gaussian twin", "vermillion"),
-    ("de_vae", "DE-VAE", "green"),
-    ("vae_st", "VAE-st", "purple"),
-    ("tilted_vae", "tilted VAE", "yellow"),
-    ("factor_vae", "FactorVAE", "black"),
-    ("hvae", "HVAE", "orange"),
-    ("c_vae", "C-VAE", "orange"),
-    ("vae", "VAE", "orange"),
-)
-_SYMBOLS = {"nu": "ν", "w": "w", "beta": "β", "tau": "τ", "k": "k", "scale": "k"}
-
-
-def model_label(name: str) -> str:
-    """Return the text for a model, made from its name in the parameters.
-
-    Example:
-        >>> model_label("t3vae_nu9"), model_label("beta_vae_0p5"), model_label("own_model")
-        ('t³VAE, ν = 9', 'β-VAE, 0.5', 'own_model')
-    """
-    start, label, _ = stem(name)
-    rest = name[len(start) :].strip("_")
-    if not start or not rest:
-        return label
-    parts = []
-    for piece in rest.split("_"):
-        match = re.fullmatch(r"([a-z]*)(\d[\dp]*)", piece)
-        if match is None:
-            parts.append(piece)
-            continue
-        symbol, number = _SYMBOLS.get(match[1], match[1]), match[2].replace("p", ".")
-        parts.append(f"{symbol} = {number}" if symbol else number)
-    return ", ".join([label, *parts])
-
-
-def stem(name: str) -> tuple[str, str, str]:
-    """Return stem, label and hue of a model's name; an unknown one stands for itself.
-
-    Example:
-        >>> stem("t3vae_nu9")
-        ('t3vae', 't³VAE', 'blue')
-    """
-    for start, label, hue in _STEMS:
-        if name == start or name.startswith(start + "_"):
-            return start, label, hue
-    return "", name, "black"
 
 
 def used_latents(names: Sequence[str]) -> list[str]:

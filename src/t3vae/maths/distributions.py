@@ -19,7 +19,6 @@ from t3vae.maths.constants import log_t_normalizer
 
 __all__ = [
     "DiagonalGaussian",
-    "FullMultivariateT",
     "IndependentT",
     "MultivariateT",
     "TMixture",
@@ -198,11 +197,6 @@ class MultivariateT(_LocationScale):
         """Variance of each coordinate, nu / (nu - 2) scale^2, [..., d]; infinite at nu <= 2."""
         return self._per_coordinate(self.scale.square() * _moment_factor(self.nu, 2))
 
-    @property
-    def covariance(self) -> Tensor:
-        """Covariance matrix, [..., d, d]."""
-        return torch.diag_embed(self.variance)
-
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw [*sample_shape, ..., d] with gradients to loc, scale and a tensor nu."""
         shape = self._extended_shape(sample_shape)
@@ -275,69 +269,6 @@ class IndependentT(_LocationScale):
         delta = ((value - self.loc) / self.scale).square()
         terms = _t_log_prob(delta, self.nu, 1)
         return terms.sum(-1) - self._sum_log_scale()
-
-
-class FullMultivariateT(Distribution):
-    """The multivariate t distribution with a full scale matrix L L^T; one chi-square per sample.
-
-    Args:
-        loc: location, [d].
-        scale_tril: lower Cholesky factor L of the scale matrix, [d, d].
-        nu: degrees of freedom, a number.
-
-    Raises:
-        ConfigError: if the shapes disagree or nu is not positive.
-
-    Example:
-        >>> distribution = FullMultivariateT(torch.zeros(2), torch.eye(2), nu=3.0)
-        >>> round(distribution.log_prob(torch.zeros(2)).item(), 4)
-        -1.8379
-    """
-
-    arg_constraints: ClassVar[dict[str, Any]] = {}
-    support = constraints.real_vector
-    has_rsample = True
-
-    def __init__(self, loc: Tensor, scale_tril: Tensor, nu: float) -> None:
-        d = loc.shape[-1]
-        if loc.dim() != 1 or scale_tril.shape != (d, d):
-            raise ConfigError(
-                f"loc {tuple(loc.shape)} and scale_tril {tuple(scale_tril.shape)}: must have "
-                "shapes [d] and [d, d]."
-            )
-        self.loc, self.scale_tril, self.nu = loc, scale_tril, _checked_nu(nu)
-        super().__init__(torch.Size(), loc.shape, validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean, [d]; not a number where nu <= 1."""
-        return self.loc * _moment_factor(self.nu, 1)
-
-    @property
-    def covariance(self) -> Tensor:
-        """Covariance matrix nu / (nu - 2) L L^T, [d, d]."""
-        return self.scale_tril @ self.scale_tril.T * _moment_factor(self.nu, 2)
-
-    @property
-    def variance(self) -> Tensor:
-        """Variance of each coordinate, [d]."""
-        return self.covariance.diagonal()
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw [*sample_shape, d] with gradients to loc and scale_tril."""
-        shape = self._extended_shape(sample_shape)
-        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
-        gamma = standard_gamma(0.5 * self.nu, torch.Size((*shape[:-1], 1)), self.loc)
-        noise.mul_(gamma.mul_(2.0 / self.nu).rsqrt_())
-        return self.loc + noise @ self.scale_tril.T
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log density at value [..., d]."""
-        d = self.event_shape[0]
-        difference = (value - self.loc).reshape(-1, d)
-        white = torch.linalg.solve_triangular(self.scale_tril, difference.T, upper=False)
-        delta = white.square().sum(0).reshape(value.shape[:-1])
-        return _t_log_prob(delta, self.nu, d) - self.scale_tril.diagonal().log().sum()
 
 
 class TMixture(Distribution):

@@ -9,7 +9,7 @@ Kullback-Leibler divergence as gamma tends to zero.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,12 +18,9 @@ from t3vae.errors import ConfigError
 from t3vae.maths.constants import GammaConstants, log_t_normalizer
 
 __all__ = [
-    "GammaLoss",
     "conditional_regularizer",
     "gamma_divergence_t",
-    "gamma_loss",
     "gamma_regularizer",
-    "joint_log_prob",
     "power_regularizer",
     "power_regularizer_slopes",
 ]
@@ -150,65 +147,6 @@ def gamma_regularizer(mu: Tensor, logvar: Tensor, constants: GammaConstants) -> 
     return power_regularizer(mu, logvar, constants.v_star, constants.shift, constants.order)
 
 
-class GammaLoss(NamedTuple):
-    """Batch means of the gamma-loss and its parts.
-
-    Attributes:
-        reconstruction: squared error over sigma^2.
-        regularizer: R_gamma before beta.
-        total: reconstruction + beta * regularizer, the training objective.
-        loss: the gamma-loss itself, (reconstruction + regularizer - (nu + n) tau^2) / 2.
-    """
-
-    reconstruction: Tensor
-    regularizer: Tensor
-    total: Tensor
-    loss: Tensor
-
-
-def gamma_loss(
-    x: Tensor,
-    recon: Tensor,
-    mu: Tensor,
-    logvar: Tensor,
-    constants: GammaConstants,
-    beta: float = 1.0,
-) -> GammaLoss:
-    r"""Return the gamma-loss of a batch, with one latent draw per sample.
-
-    .. math:: \mathcal L_\gamma = \tfrac12\,\mathbb E_x\Big[\tfrac1{\sigma^2}
-              \|x-\mu_\theta(z)\|^2 + R_\gamma\Big] - \tfrac12(\nu+n)\tau^2
-
-    Source: Kim et al. 2024. The loss itself does not depend on beta; values are not
-    comparable between different nu.
-
-    Args:
-        x: data, [B, n].
-        recon: decoder means, [B, n].
-        mu: encoder location, [B, m].
-        logvar: log of the encoder's scale diagonal, [B, m].
-        constants: constants of (nu, n, m, sigma).
-        beta: weight of the regularizer in ``total``.
-
-    Example:
-        >>> from t3vae.maths.constants import gamma_constants
-        >>> constants = gamma_constants(nu=5.0, n=2, m=1, sigma=1.0)
-        >>> zeros = torch.zeros(3, 2)
-        >>> loss = gamma_loss(zeros, zeros, zeros[:, :1], zeros[:, :1], constants)
-        >>> bool(loss.total == loss.regularizer)
-        True
-    """
-    inverse = constants.sigma**-2
-    reconstruction = (x - recon).square().sum(-1).mean() * inverse
-    regularizer = gamma_regularizer(mu, logvar, constants).mean()
-    return GammaLoss(
-        reconstruction=reconstruction,
-        regularizer=regularizer,
-        total=reconstruction + beta * regularizer,
-        loss=0.5 * (reconstruction + regularizer - constants.nu_prime_tau_sq),
-    )
-
-
 def gamma_divergence_t(
     mu0: Tensor, scale0: Tensor, mu1: Tensor, scale1: Tensor, nu: float
 ) -> Tensor:
@@ -261,36 +199,6 @@ def gamma_divergence_t(
     log_mass = math.log(mass)
     log_factor = (2.0 / order) * (log_mass - log_t_normalizer(nu, d)) + logdet1 / order
     return 0.5 * (nu + d) * torch.exp(log_factor) * braces
-
-
-def joint_log_prob(x: Tensor, z: Tensor, recon: Tensor, nu: float, sigma: float) -> Tensor:
-    r"""Return the joint log density of the t model in power form, per sample.
-
-    .. math:: \log p_\theta(x,z) = \log C_{\nu,m+n} - n\log\sigma - \tfrac{\nu+m+n}{2}
-              \log\Big[1+\tfrac1\nu\big(\|z\|^2+\sigma^{-2}\|x-\mu_\theta(z)\|^2\big)\Big]
-
-    Source: Kim et al. 2024.
-
-    Args:
-        x: data, [..., n].
-        z: latent variable, [..., m].
-        recon: decoder mean at z, [..., n].
-        nu: degrees of freedom.
-        sigma: decoder scale.
-
-    Returns:
-        The leading shape [...].
-
-    Example:
-        >>> zero = torch.zeros(1, 1)
-        >>> round(joint_log_prob(zero, zero, zero, 5.0, 1.0).item(), 4)  # log C_{5,2}
-        -1.8379
-    """
-    n, m = x.shape[-1], z.shape[-1]
-    squared = z.square().sum(-1) + (x - recon).square().sum(-1) * sigma**-2
-    log_sigma = math.log(sigma)
-    constant = log_t_normalizer(nu, m + n) - n * log_sigma
-    return constant - 0.5 * (nu + m + n) * torch.log1p(squared / nu)
 
 
 def conditional_regularizer(

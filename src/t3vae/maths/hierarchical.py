@@ -6,7 +6,6 @@ The 2x convention of :mod:`t3vae.maths.divergence` holds: regularizers are twice
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +15,6 @@ from t3vae.maths.constants import GammaConstants, HierarchicalConstants
 from t3vae.maths.divergence import gamma_regularizer, power_regularizer
 
 __all__ = [
-    "HierarchicalLoss",
-    "hierarchical_loss",
     "hierarchical_regularizers",
     "joint_hierarchical_regularizer",
 ]
@@ -75,46 +72,6 @@ def hierarchical_regularizers(
     minimum1 = scale1 * (constants.m1 - constants.order)
     minimum2 = scale2 * (constants.m2 - constants.order)
     return reg1 + minimum1, reg2 + minimum2
-
-
-class HierarchicalLoss(NamedTuple):
-    """Batch means of the per-level hierarchical objective and its parts."""
-
-    regularizer1: Tensor
-    regularizer2: Tensor
-    reconstruction: Tensor
-    total: Tensor
-
-
-def hierarchical_loss(
-    x: Tensor,
-    recon: Tensor,
-    mu1: Tensor,
-    logvar1: Tensor,
-    mu2: Tensor,
-    logvar2: Tensor,
-    prior_mu2: Tensor,
-    constants: HierarchicalConstants,
-    weight: float | None = None,
-    beta: float = 1.0,
-) -> HierarchicalLoss:
-    """Return the per-level objective of the two-level t model, batch means.
-
-    total = reconstruction / sigma^2 + beta (reg1 + reg2). Source: Kim et al. 2024.
-
-    Args:
-        x, recon: data and decoder means, [B, n].
-        mu1, logvar1: level-1 encoder, [B, m1].
-        mu2, logvar2: level-2 encoder, [B, m2].
-        prior_mu2: location of the level-2 prior given z1, [B, m2].
-        constants: from :func:`t3vae.maths.constants.hierarchical_constants`.
-        weight: weight of the level-1 entropy; 1 + gamma when None.
-        beta: weight of the regularizers.
-    """
-    reg1, reg2 = hierarchical_regularizers(mu1, logvar1, mu2, logvar2, prior_mu2, constants, weight)
-    reconstruction = (x - recon).square().sum(-1).mean() * constants.sigma**-2
-    mean1, mean2 = reg1.mean(), reg2.mean()
-    return HierarchicalLoss(mean1, mean2, reconstruction, reconstruction + beta * (mean1 + mean2))
 
 
 def joint_hierarchical_regularizer(

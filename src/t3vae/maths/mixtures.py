@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from scipy.special import digamma, gammaln
 
 from t3vae.errors import ConfigError, DataError
 from t3vae.runtime.seeding import numpy_generator
-
-if TYPE_CHECKING:
-    from t3vae.maths.distributions import TMixture
 
 __all__ = ["TMixtureFit", "fit_t_mixture"]
 
@@ -57,15 +54,6 @@ class TMixtureFit:
     def log_prob(self, z: Array) -> Array:
         """Return the log density at z [N, d], [N]."""
         return _Parameters(np.log(self.weights), self.loc, np.log(self.scale), self.nu).log_prob(z)
-
-    def to_distribution(self) -> TMixture:
-        """Return the mixture as a torch distribution in float32."""
-        import torch
-
-        from t3vae.maths.distributions import TMixture
-
-        arrays = (self.weights, self.loc, self.scale, self.nu)
-        return TMixture(*(torch.from_numpy(array.astype(np.float32)) for array in arrays))
 
 
 @dataclass

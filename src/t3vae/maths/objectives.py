@@ -21,7 +21,6 @@ __all__ = [
     "discriminator_loss",
     "gaussian_kl_2x",
     "gaussian_kl_2x_slopes",
-    "negative_elbo_gaussian",
     "student_t_kl_2x",
     "student_t_nll_2x",
     "total_correlation_2x",
@@ -71,30 +70,6 @@ def gaussian_kl_2x_slopes(
     of_logvar = torch.expm1(centred)
     terms = (of_logvar - centred).addcmul_(mu, mu, value=inverse)
     return terms.sum(-1), mu * (2.0 * inverse), of_logvar
-
-
-def negative_elbo_gaussian(
-    x: Tensor, recon: Tensor, mu: Tensor, logvar: Tensor, sigma: float, prior_scale: float = 1.0
-) -> Tensor:
-    r"""Return the negative evidence bound of the Gaussian VAE, a batch mean (not doubled).
-
-    .. math:: -\mathrm{ELBO} = \tfrac12\Big[\tfrac{\|x-\hat x\|^2}{\sigma^2}
-              + n\log(2\pi\sigma^2)\Big] + \mathrm{KL}(N(\mu,\Sigma)\,\|\,N(0,k^2I))
-
-    The decoder's normaliser is included. Source: Kingma & Welling 2014.
-
-    Args:
-        x, recon: data and decoder means, [B, n].
-        mu, logvar: encoder mean and log variance, [B, m].
-        sigma: decoder standard deviation.
-        prior_scale: k.
-
-    Returns:
-        A scalar.
-    """
-    normalizer = x.shape[-1] * math.log(2 * math.pi * sigma**2)
-    reconstruction = (x - recon).square().sum(-1) * sigma**-2
-    return 0.5 * ((reconstruction + gaussian_kl_2x(mu, logvar, prior_scale)).mean() + normalizer)
 
 
 def student_t_nll_2x(x: Tensor, mu: Tensor, loglam: Tensor, lognu: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ from t3vae.errors import ConfigError
 
 __all__ = [
     "TiltedGaussian",
-    "tilted_kl",
     "tilted_log_normalizer",
     "tilted_mean_norm",
     "tilted_mu_star",
@@ -90,26 +89,6 @@ def tilted_log_normalizer(tau: float, d: int) -> float:
     top = float(logs.max())
     integral = half * float(_WEIGHTS @ np.exp(logs - top))
     return top + math.log(integral) - (0.5 * d - 1) * math.log(2) - math.lgamma(0.5 * d)
-
-
-def tilted_kl(r: float, tau: float, d: int) -> float:
-    r"""Return the divergence from N(mu, I) with |mu| = r to the tilted prior, in nats.
-
-    .. math:: \mathrm{KL}(N(\mu,I)\|p_\tau) = \log Z_\tau - \tau\,\mathbb E\|z\|
-              + \tfrac12\|\mu\|^2
-
-    Source: Floto et al. 2023.
-
-    Args:
-        r: norm of the mean.
-        tau: tilt.
-        d: dimension.
-
-    Example:
-        >>> round(tilted_kl(tilted_mu_star(50.0, 64), 50.0, 64), 2)
-        117.05
-    """
-    return tilted_log_normalizer(tau, d) - tau * tilted_mean_norm(r, d) + 0.5 * r * r
 
 
 @lru_cache(maxsize=256)

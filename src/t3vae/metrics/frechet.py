@@ -10,7 +10,7 @@ attribute) the factors are the points themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -184,21 +184,14 @@ def frechet_distance_of_points(a: ArrayLike, b: ArrayLike) -> float:
     return _distance(first.mean(0) - second.mean(0), factors[0], factors[1])
 
 
-def classifier_entries(
-    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
+def _entries(
+    name: str,
+    sample: Features,
+    reference: Features,
+    options: Mapping[str, Any],
+    rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
-    """Entries ``frechet_distance_classifier``: features of the classifier of this data set."""
-    return _entries("frechet_distance_classifier", sample, reference)
-
-
-def inception_entries(
-    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Entries ``fid``: features of Inception-v3 in the FID convention (Heusel et al. 2017)."""
-    return _entries("fid", sample, reference)
-
-
-def _entries(name: str, sample: Features, reference: Features) -> list[dict[str, Any]]:
+    """Entries of the distance under a name that says whose features these are."""
     found = []
     for group in reference.shared_groups(sample):
         ours, theirs = sample.rows(group), reference.rows(group)
@@ -216,6 +209,10 @@ def _entries(name: str, sample: Features, reference: Features) -> list[dict[str,
         flag = few_points(n, sample.dim)
         found.append(entry(name, group, max(value, 0.0), len(ours), protocol, flag=flag))
     return found
+
+
+classifier_entries = partial(_entries, "frechet_distance_classifier")
+inception_entries = partial(_entries, "fid")  # Inception-v3 in the FID convention
 
 
 def _distance(

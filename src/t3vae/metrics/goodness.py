@@ -6,7 +6,7 @@ otherwise with the test sample, column by column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 Array = NDArray[np.floating[Any]]
+Generator = np.random.Generator
+Test = Callable[[Array, Array], tuple[float, float]]
 
 
 def kolmogorov_smirnov(cdf: ArrayLike) -> tuple[float, float]:
@@ -59,14 +61,10 @@ def kolmogorov_smirnov_two_sample(x: ArrayLike, y: ArrayLike) -> tuple[float, fl
         >>> kolmogorov_smirnov_two_sample([0.0, 1.0], [2.0, 3.0])[0]
         1.0
     """
-    a, b = np.asarray(x), np.asarray(y)
-    pooled = np.concatenate([a, b])
-    gaps = np.searchsorted(a, pooled, "right") / len(a) - np.searchsorted(b, pooled, "right") / len(
-        b
-    )
-    distance = float(np.abs(gaps).max())
-    size = len(a) * len(b) / (len(a) + len(b))
-    return distance, float(special.kolmogorov(np.sqrt(size) * distance))
+    from scipy import stats  # slow to import, and needed here alone
+
+    found: Any = stats.ks_2samp(np.asarray(x), np.asarray(y), method="asymp")
+    return float(found.statistic), float(found.pvalue)
 
 
 def anderson_darling(cdf: ArrayLike, sf: ArrayLike) -> float:
@@ -140,59 +138,51 @@ def anderson_darling_two_sample(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def kolmogorov_smirnov_entries(
-    sample: Sample,
-    reference: Reference,
-    options: Mapping[str, Any],
-    rng: np.random.Generator,
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: Generator
 ) -> list[dict[str, Any]]:
     """Entries ``ks``: distance and p-value."""
-    if _exact(reference):
-        distance, p = kolmogorov_smirnov(sample.distribution_values(reference.distribution)[0])
-        return [
-            entry("ks", "all", distance, len(sample), "against the exact distribution", p_value=p)
-        ]
-    entries = []
-    for column, (x, y) in enumerate(
-        zip(sample.sorted_columns, reference.sorted_columns, strict=True)
-    ):
-        distance, p = kolmogorov_smirnov_two_sample(x, y)
-        entries.append(
-            entry(
-                "ks",
-                f"column={column}",
-                distance,
-                min(len(x), len(y)),
-                "two samples, asymptotic p-value",
-                p_value=p,
-            )
-        )
-    return entries
+    return _entries(
+        *("ks", sample, reference, "against the exact distribution"),
+        lambda cdf, sf: kolmogorov_smirnov(cdf),
+        "two samples, asymptotic p-value",
+        kolmogorov_smirnov_two_sample,
+    )
 
 
 def anderson_darling_entries(
-    sample: Sample,
-    reference: Reference,
-    options: Mapping[str, Any],
-    rng: np.random.Generator,
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: Generator
 ) -> list[dict[str, Any]]:
     """Entries ``anderson_darling``: statistic and limiting p-value."""
-    name = "anderson_darling"
-    if _exact(reference):
-        value = anderson_darling(*sample.distribution_values(reference.distribution))
-        p = anderson_darling_p_value(value)
-        protocol = "against the exact distribution, limiting p-value not below 1e-9"
+
+    def judged(statistic: float) -> tuple[float, float]:
+        return statistic, anderson_darling_p_value(statistic)
+
+    limit = "limiting p-value not below 1e-9"
+    return _entries(
+        *("anderson_darling", sample, reference, f"against the exact distribution, {limit}"),
+        lambda cdf, sf: judged(anderson_darling(cdf, sf)),
+        f"two samples, {limit}",
+        lambda x, y: judged(anderson_darling_two_sample(x, y)),
+    )
+
+
+def _entries(
+    name: str,
+    sample: Sample,
+    reference: Reference,
+    protocol: str,
+    exact: Test,
+    protocol_of_two: str,
+    two_samples: Test,
+) -> list[dict[str, Any]]:
+    """Entries of a test: of all points where the distribution is known, else of each column."""
+    if reference.dim == 1 and reference.distribution is not None:
+        value, p = exact(*sample.distribution_values(reference.distribution))
         return [entry(name, "all", value, len(sample), protocol, p_value=p)]
     entries = []
-    for column, (x, y) in enumerate(
-        zip(sample.sorted_columns, reference.sorted_columns, strict=True)
-    ):
-        value = anderson_darling_two_sample(x, y)
-        protocol = "two samples, limiting p-value not below 1e-9"
-        p = anderson_darling_p_value(value)
-        n = min(len(x), len(y))
-        entries.append(entry(name, f"column={column}", value, n, protocol, p_value=p))
+    n = min(len(sample), len(reference))
+    columns = zip(sample.sorted_columns, reference.sorted_columns, strict=True)
+    for column, (x, y) in enumerate(columns):
+        value, p = two_samples(x, y)
+        entries.append(entry(name, f"column={column}", value, n, protocol_of_two, p_value=p))
     return entries
-
-
-def _exact(reference: Reference) -> bool:
-    return reference.dim == 1 and reference.distribution is not None

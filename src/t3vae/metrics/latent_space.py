@@ -16,7 +16,6 @@ __all__ = [
     "active_units",
     "entropy_entries",
     "radius_entries",
-    "radius_ratio",
     "unit_entries",
 ]
 
@@ -47,20 +46,6 @@ def active_units(means: ArrayLike, variance: ArrayLike, share: float = ACTIVE_SH
     if array.ndim != 2 or scale.shape != array.shape[1:]:
         raise MetricError(f"means of shape {array.shape} and variances of shape {scale.shape}.")
     return int((array.var(0) > share * scale).sum())
-
-
-def radius_ratio(encodings: ArrayLike, sample: ArrayLike) -> float:
-    """Return the median norm of encodings over the median norm of samples of a distribution.
-
-    Args:
-        encodings: one encoding of each data point, [N, m].
-        samples: points of the distribution, [M, m].
-
-    Example:
-        >>> radius_ratio([[3.0, 4.0]], [[0.0, 10.0]])
-        0.5
-    """
-    return float(np.median(_norms(encodings)) / np.median(_norms(sample)))
 
 
 def _norms(points: ArrayLike) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ Distances are computed block by block, in float32 products and float64 sums of s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,36 +129,12 @@ def overlap(
     )
 
 
-def precision_entries(
-    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Entries ``precision``."""
-    return _entries("precision", sample, reference, options)
-
-
-def recall_entries(
-    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Entries ``recall``."""
-    return _entries("recall", sample, reference, options)
-
-
-def density_entries(
-    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Entries ``density``."""
-    return _entries("density", sample, reference, options)
-
-
-def coverage_entries(
-    sample: Features, reference: Features, options: Mapping[str, Any], rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Entries ``coverage``."""
-    return _entries("coverage", sample, reference, options)
-
-
 def _entries(
-    name: str, sample: Features, reference: Features, options: Mapping[str, Any]
+    name: str,
+    sample: Features,
+    reference: Features,
+    options: Mapping[str, Any],
+    rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
     """Return the entries of one of the four; the pair is compared once for all four."""
     k, most = options["neighbours"], options["points"]
@@ -173,6 +150,12 @@ def _entries(
             protocol += f"; at most {most} of each"
         found.append(entry(name, group, getattr(both, name), len(ours), protocol))
     return found
+
+
+precision_entries = partial(_entries, "precision")
+recall_entries = partial(_entries, "recall")
+density_entries = partial(_entries, "density")
+coverage_entries = partial(_entries, "coverage")
 
 
 def _overlap(sample: Features, reference: Features, group: str, k: int, most: int) -> Overlap:

@@ -22,7 +22,6 @@ __all__ = [
 ]
 
 Rows = NDArray[np.intp]
-Labels = NDArray[np.integer[Any]]
 
 
 def class_groups(

@@ -15,37 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
+from t3vae.settings.metrics import METRICS, SHARED
 
-__all__ = ["DEFAULTS", "Distribution", "Reference", "Sample", "entry", "options_of", "subsample"]
+__all__ = ["Distribution", "Reference", "Sample", "entry", "options_of", "subsample"]
 
 Array = NDArray[np.floating[Any]]
-
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "mmd_linear": {"points": 100_000, "permutations": 999, "null_distribution": "sign_flip"},
-    "mmd": {"points": 2000, "permutations": 199, "bandwidth_points": 1000},
-    "ks": {},
-    "anderson_darling": {},
-    "ksd": {"points": 2000, "c": 1.0, "beta": -0.5},
-    "tail_mass_ratio": {},
-    "tail_quantile_error": {"levels": [1e-5, 1e-4, 1e-3, 1e-2]},
-    "hill": {"fraction": 0.01, "steps": 8},
-    "expected_shortfall": {"levels": [1e-3, 1e-2]},
-    "log_likelihood": {"points": 1000, "samples": 1000},
-    "reconstruction_error": {},
-    "frechet_distance_classifier": {},
-    "fid": {},
-    "kid": {"features": "classifier", "subset_size": 1000, "subsets": 100},
-    **{
-        name: {"features": "classifier", "neighbours": 5, "points": 10_000}
-        for name in ("precision", "recall", "density", "coverage")
-    },
-    "class_f1": {},
-    "class_mass": {},
-    "active_units": {"points": 10_000},
-    "latent_radius": {},
-    "entropy_weight": {},
-}
-SHARED: dict[str, Any] = {"threshold": 6.0, "confidence": 0.95}
 
 
 class Distribution(Protocol):
@@ -154,14 +128,14 @@ class Reference(Sample):
 
 
 def options_of(name: str, block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of one metric: defaults, shared options, its own.
+    """Return the options of one metric: shared options and its own; declared defaults fill in.
 
     Example:
         >>> options_of("ksd", {"ksd": {"points": 10}})["points"]
         10
     """
-    shared = {key: block.get(key, value) for key, value in SHARED.items()}
-    return {**shared, **DEFAULTS[name], **(block.get(name) or {})}
+    options = METRICS[name].options.model_validate(block.get(name) or {}).model_dump()
+    return {**{key: block.get(key, value) for key, value in SHARED.items()}, **options}
 
 
 def subsample(points: Array, count: int, rng: np.random.Generator) -> Array:

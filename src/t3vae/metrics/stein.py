@@ -17,19 +17,19 @@ from numpy.typing import ArrayLike, NDArray
 from t3vae.errors import MetricError
 from t3vae.metrics.reference import Reference, Sample, entry, subsample
 
-__all__ = ["discrepancy_entries", "ksd_imq_rows", "ksd_imq_u"]
+__all__ = ["discrepancy_entries", "ksd_imq_rows"]
 
 Array = NDArray[np.floating[Any]]
 
 BLOCK = 1024
 
 
-def ksd_imq_u(x: ArrayLike, score: ArrayLike, *, c: float = 1.0, beta: float = -0.5) -> float:
-    """Return the squared kernel Stein discrepancy as a U-statistic over i != j.
+def ksd_imq_rows(x: ArrayLike, score: ArrayLike, *, c: float = 1.0, beta: float = -0.5) -> Array:
+    """Return the mean of u(x_i, x_j) over j != i for each i; its mean is the U-statistic.
 
     With D = x - y, r = |D|, B = c^2 + r^2, s the score of the target, d the dimension:
     u(x, y) = B^beta s_x.s_y - 2 beta B^(beta-1) (s_x - s_y).D - 2 beta d B^(beta-1)
-    - 4 beta (beta - 1) r^2 B^(beta-2).
+    - 4 beta (beta - 1) r^2 B^(beta-2). The mean is the squared discrepancy.
 
     Args:
         x: points ``[N, d]``.
@@ -41,15 +41,9 @@ def ksd_imq_u(x: ArrayLike, score: ArrayLike, *, c: float = 1.0, beta: float = -
         MetricError: fewer than two points, or shapes that differ.
 
     Example:
-        >>> round(ksd_imq_u([[0.0], [1.0]], [[0.0], [-1.0]]), 6)
-        -0.53033
+        >>> ksd_imq_rows([[0.0], [1.0]], [[0.0], [-1.0]]).round(6)
+        array([-0.53033, -0.53033])
     """
-    rows = ksd_imq_rows(x, score, c=c, beta=beta)
-    return float(rows.mean())
-
-
-def ksd_imq_rows(x: ArrayLike, score: ArrayLike, *, c: float = 1.0, beta: float = -0.5) -> Array:
-    """Return the mean of u(x_i, x_j) over j != i for each i ``[N]``; see :func:`ksd_imq_u`."""
     points = np.asarray(x, dtype=np.float64)
     scores = np.asarray(score, dtype=np.float64)
     if points.ndim == 1:

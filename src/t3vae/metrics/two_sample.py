@@ -7,6 +7,7 @@ A tail test compares the points beyond a threshold only; how many there are is t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,16 +32,7 @@ def linear_entries(
         f"linear-time MMD2, up to {options['points']} points each, upper-median bandwidth, "
         f"{options['permutations']} {null[options['null_distribution']]}"
     )
-
-    def test(a: Array, b: Array) -> MMDResult:
-        return mmd_linear_test(
-            a,
-            b,
-            permutations=options["permutations"],
-            null=options["null_distribution"],
-            rng=rng,
-        )
-
+    test = partial(mmd_linear_test, null=options["null_distribution"])
     return _entries("mmd_linear", protocol, test, sample, reference, options, rng)
 
 
@@ -52,23 +44,14 @@ def unbiased_entries(
         f"unbiased MMD2, up to {options['points']} points each, median bandwidth of "
         f"{options['bandwidth_points']} pooled points, {options['permutations']} permutations"
     )
-
-    def test(a: Array, b: Array) -> MMDResult:
-        return mmd_unbiased_test(
-            a,
-            b,
-            permutations=options["permutations"],
-            bandwidth_points=options["bandwidth_points"],
-            rng=rng,
-        )
-
+    test = partial(mmd_unbiased_test, bandwidth_points=options["bandwidth_points"])
     return _entries("mmd", protocol, test, sample, reference, options, rng)
 
 
 def _entries(
     name: str,
     protocol: str,
-    test: Callable[[Array, Array], MMDResult],
+    test: Callable[..., MMDResult],
     sample: Sample,
     reference: Reference,
     options: Mapping[str, Any],
@@ -82,7 +65,7 @@ def _entries(
         where = "" if group == "all" else f", {group} beyond {options['threshold']:g}"
         try:
             a, b = (subsample(x, options["points"], rng) for x in (points, truth[group]))
-            result = test(a, b)
+            result = test(a, b, permutations=options["permutations"], rng=rng)
         except MetricError as error:
             reason = f"{counts[0]} generated and {counts[1]} test points: {error}"
             entries.append(entry(name, group, None, min(counts), protocol + where, reason=reason))

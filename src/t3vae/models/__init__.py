@@ -1,37 +1,24 @@
-"""The registry of model families, loaded by name.
+"""Model families, loaded by name.
 
-A family is a name of :data:`FAMILIES` or an import path ``package.module:Class`` of a
-class with the contract of :class:`t3vae.models.base.Model` and a nested pydantic
-``Config`` that declares its parameters.
+A family is a name of the catalogue (:mod:`t3vae.settings.families`) or an import path
+``package.module:Class`` of a class with the contract of :class:`t3vae.models.base.Model` and
+a nested pydantic ``Config`` that declares its parameters.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from t3vae.errors import ConfigError
+from t3vae.settings import catalogue
+from t3vae.settings.families import FAMILIES
 
 if TYPE_CHECKING:
     from t3vae.models.base import Model
 
-__all__ = ["FAMILIES", "build", "family_name", "model_class"]
-
-FAMILIES = {
-    "vae": "t3vae.models.vae:VAE",
-    "student_t_vae": "t3vae.models.student_t_vae:StudentTVAE",
-    "de_vae": "t3vae.models.de_vae:DEVAE",
-    "vae_st": "t3vae.models.vae_st:VAEst",
-    "t3vae": "t3vae.models.t3vae:T3VAE",
-    "gaussian_twin": "t3vae.models.gaussian_twin:GaussianTwin",
-    "tilted_vae": "t3vae.models.tilted_vae:TiltedVAE",
-    "factor_vae": "t3vae.models.factor_vae:FactorVAE",
-    "hvae": "t3vae.models.hvae:HVAE",
-    "t3hvae": "t3vae.models.t3hvae:T3HVAE",
-    "c_vae": "t3vae.models.c_vae:CVAE",
-    "c_t3vae": "t3vae.models.c_t3vae:CT3VAE",
-}
+__all__ = ["build", "family_name", "model_class"]
 
 
 def model_class(family: str) -> type[Model]:
@@ -40,20 +27,8 @@ def model_class(family: str) -> type[Model]:
     Raises:
         ConfigError: the family is unknown or its module cannot be imported.
     """
-    path = FAMILIES.get(family, family)
-    module_name, _, class_name = str(path).partition(":")
-    if not class_name:
-        raise ConfigError(
-            f"family {family!r}: must be one of {', '.join(sorted(FAMILIES))}, or an import path "
-            "such as my_models:MyVAE."
-        )
-    try:
-        loaded: type[Model] = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"family {family!r}: cannot be imported ({error}). Put its folder on PYTHONPATH."
-        ) from error
-    base = importlib.import_module("t3vae.models.base").Model
+    loaded: type[Model] = catalogue.load(FAMILIES, family, "family")
+    base = import_module("t3vae.models.base").Model
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         raise ConfigError(
             f"family {family!r}: must be a class derived from t3vae.models.base.Model."
@@ -64,7 +39,7 @@ def model_class(family: str) -> type[Model]:
 def family_name(model: Model) -> str:
     """Return the name or import path of the family of ``model``."""
     path = f"{type(model).__module__}:{type(model).__qualname__}"
-    return next((name for name, known in FAMILIES.items() if known == path), path)
+    return next((name for name, known in FAMILIES.items() if known.code == path), path)
 
 
 def build(

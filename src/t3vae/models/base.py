@@ -345,17 +345,26 @@ class Model(nn.Module):
             distributions: latent distributions by name.
             block: largest number of decoder evaluations at once.
         """
-        flat = x.flatten(1)
+        return self._weigh(x, (), samples, distributions, block)
+
+    def _weigh(
+        self,
+        x: Tensor,
+        labels: tuple[Tensor, ...],
+        samples: int,
+        distributions: Mapping[str, Distribution],
+        block: int,
+    ) -> dict[str, Tensor]:
+        """Return the weights of :meth:`log_weights` for data that may have labels."""
+        flat, posterior = x.flatten(1), self.encode(x, *labels)
         result: dict[str, list[Tensor]] = {name: [] for name in distributions}
-        posterior = self.encode(x)
         step = max(1, block // len(x))
         for start in range(0, samples, step):
             count = min(step, samples - start)
             z = posterior.sample(torch.Size((count,)))
-            shared = -posterior.log_prob(z)
-            decoded = self.decode(z.view(-1, self.latent_dim))
+            decoded = self.decode(z.view(-1, self.latent_dim), *(y.repeat(count) for y in labels))
             target = flat.expand(count, -1, -1).reshape(-1, self.data_dim)
-            shared = shared + decoded.log_prob(target).view(count, -1)
+            shared = decoded.log_prob(target).view(count, -1) - posterior.log_prob(z)
             for name, distribution in distributions.items():
                 result[name].append(shared + distribution.log_prob(z))
         return {name: torch.cat(parts) for name, parts in result.items()}

@@ -35,9 +35,8 @@ class ClassMixture(Distribution):
     Example:
         >>> from t3vae.maths.distributions import DiagonalGaussian
         >>> centres = torch.tensor([[-3.0], [3.0]])
-        >>> distribution = ClassMixture(lambda y: DiagonalGaussian(centres[y], 1.0),
-        torch.arange(2), 1)
-        >>> distribution.sample((5,)).shape, distribution.log_prob(torch.zeros(5, 1)).shape
+        >>> mixture = ClassMixture(lambda y: DiagonalGaussian(centres[y], 1.0), torch.arange(2), 1)
+        >>> mixture.sample((5,)).shape, mixture.log_prob(torch.zeros(5, 1)).shape
         (torch.Size([5, 1]), torch.Size([5]))
     """
 
@@ -247,16 +246,4 @@ class ConditionalModel(Model):
             block: largest number of decoder evaluations at once.
             y: labels, [B].
         """
-        y = self._labels(y)
-        flat, posterior = x.flatten(1), self.encode(x, y)
-        result: dict[str, list[Tensor]] = {name: [] for name in distributions}
-        step = max(1, block // len(x))
-        for start in range(0, samples, step):
-            count = min(step, samples - start)
-            z = posterior.sample(torch.Size((count,)))
-            decoded = self.decode(z.view(-1, self.latent_dim), y.repeat(count))
-            target = flat.expand(count, -1, -1).reshape(-1, self.data_dim)
-            shared = decoded.log_prob(target).view(count, -1) - posterior.log_prob(z)
-            for name, distribution in distributions.items():
-                result[name].append(shared + distribution.log_prob(z))
-        return {name: torch.cat(parts) for name, parts in result.items()}
+        return self._weigh(x, (self._labels(y),), samples, distributions, block)

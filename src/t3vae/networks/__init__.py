@@ -1,24 +1,23 @@
 """Encoders and decoders: maps between arrays, without any probability.
 
-A network description is a mapping with a ``kind``: a name of :data:`KINDS`, or an import
+A network description is a mapping with a ``kind``: a name of the catalogue, or an import
 path ``package.module:function`` of a function with the contract of :func:`build`. The
 modules are loaded by name, so that a run depends only on the network it uses.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from t3vae.errors import ConfigError
+from t3vae.settings import catalogue
+from t3vae.settings.families import NETWORKS
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["DEFAULT", "DEFAULT_IMAGES", "KINDS", "build", "default"]
+__all__ = ["DEFAULT", "DEFAULT_IMAGES", "build", "default"]
 
-KINDS = {"mlp": "t3vae.networks.mlp", "cnn": "t3vae.networks.cnn"}
 DEFAULT: dict[str, Any] = {"kind": "mlp", "hidden": [64, 64], "negative_slope": 0.01}
 DEFAULT_IMAGES: dict[str, Any] = {
     "kind": "cnn",
@@ -63,7 +62,7 @@ def build(
         ConfigError: the kind is unknown or cannot be imported.
     """
     description = dict(network or default(data_shape))
-    builder = _builder(str(description.pop("kind", None)))
+    builder = catalogue.load(NETWORKS, str(description.pop("kind", None)), "network kind")
     built: tuple[nn.Module, nn.Module] = builder(
         data_shape,
         latent_dim,
@@ -73,18 +72,3 @@ def build(
         **description,
     )
     return built
-
-
-def _builder(kind: str) -> Any:
-    module_name, _, function = KINDS.get(kind, kind).partition(":")
-    if kind not in KINDS and not function:
-        raise ConfigError(
-            f"network kind {kind!r}: must be one of {', '.join(sorted(KINDS))}, or an import path "
-            "such as my_networks:build."
-        )
-    try:
-        return getattr(importlib.import_module(module_name), function or "build")
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"network kind {kind!r}: cannot be imported ({error}). Put its folder on PYTHONPATH."
-        ) from error

@@ -163,18 +163,6 @@ class MLP(nn.Module):
                 _grad(bias).add_(slope.sum(0))
         return slope
 
-    def reference_forward(self, x: Tensor) -> Tensor:
-        """The same map through torch's own layers; used to check :meth:`forward`."""
-        h = x.flatten(1)
-        for index, layer in enumerate(self.layers):
-            h = layer(h)
-            if index < len(self.layers) - 1:
-                if self.activation == "tanh":
-                    h = torch.tanh(h)
-                else:
-                    h = functional.leaky_relu(h, self.negative_slope)
-        return h if len(self.output_shape) == 1 else h.view(-1, *self.output_shape)
-
 
 class Features(MLP):
     """A perceptron whose last layer is followed by an activation too.

@@ -2,9 +2,9 @@
 
 The closure covers the stage of the verb and the modules that the job's configuration
 *names* (its own model family, network, data source, metrics or figure), without comments,
-docstrings and type-checking imports. A registry (a table of module names) counts only with
-the entry that the job uses, so a new entry changes no other job. Modules whose effect is
-already in the resolved configuration (:data:`OUTSIDE`) do not count. Nothing is imported:
+docstrings and type-checking imports. Of the catalogue only the code that the named entries
+point to counts, so that a new entry, label or hue changes no other job. Modules whose effect
+is already in the resolved configuration (:data:`OUTSIDE`) do not count. Nothing is imported:
 source files are read and parsed.
 """
 
@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from t3vae.errors import ConfigError
+from t3vae.settings.catalogue import is_import_path
+from t3vae.settings.families import FAMILIES, NETWORKS
+from t3vae.settings.figures import FIGURES
+from t3vae.settings.metrics import EXTRACTORS, METRICS
+from t3vae.settings.sources import SOURCES
 
 __all__ = ["OUTSIDE", "Start", "modules", "start", "texts"]
 
@@ -39,11 +44,17 @@ OUTSIDE = (
 )
 
 # Text that is no code and yet part of a result.
-RESOURCES = {f"{PACKAGE}.stages.report": ("report", "figures")}
+RESOURCES = {f"{PACKAGE}.stages.report": ("report",)}
 
-# Where a configuration names code: the subpackage whose registry explains the name.
-MODELS, NETWORKS, SOURCES = "models", "networks", "datasets"
-METRICS, FIGURES, EXTRACTORS, STAGES = "metrics", "figures", "extractors", "stages"
+# Where a configuration names code: the room, and the table of the catalogue that explains it.
+CATALOGUE: dict[str, Mapping[str, Any]] = {
+    "models": FAMILIES,
+    "networks": NETWORKS,
+    "datasets": SOURCES,
+    "metrics": METRICS,
+    "extractors": EXTRACTORS,
+    "figures": FIGURES,
+}
 
 
 # --- which modules a job names ------------------------------------------------------------
@@ -64,7 +75,7 @@ def start(verb: str, config: Mapping[str, Any], uses: Iterable[Mapping[str, Any]
         config: the resolved configuration of the job.
         uses: resolved configurations of earlier jobs whose code runs in this one.
     """
-    found = [f"{PACKAGE}.stages.{verb}"]
+    found = [f"{PACKAGE}.stages.{verb}", *_of_images(verb, config)]
     entries = []
     for subpackage, name in sorted(set(_names(verb, config, uses))):
         named, entry = _resolve(subpackage, name)
@@ -92,7 +103,7 @@ def texts(start: Start) -> dict[str, Any]:
 
 
 def _resources(start: Start) -> Iterator[tuple[str, str]]:
-    """Yield the templates and captions that the modules a job starts with are made of."""
+    """Yield the templates that the modules a job starts with are made of."""
     folder = Path(__file__).parents[1]
     for subpackage in [part for name in start.modules for part in RESOURCES.get(name, ())]:
         for path in sorted((folder / subpackage).rglob("*")):
@@ -107,78 +118,39 @@ def _names(
     for part in (config, *uses):
         model, network = part.get("model"), part.get("network")
         if isinstance(model, Mapping) and verb in ("train", "sample", "evaluate"):
-            yield MODELS, str(model["family"])
+            yield "models", str(model["family"])
         if isinstance(network, Mapping) and verb in ("train", "sample", "evaluate"):
-            yield NETWORKS, str(network["kind"])
+            yield "networks", str(network["kind"])
         if isinstance(part.get("source"), str) and verb in ("prepare", "evaluate", "collect"):
-            yield SOURCES, part["source"]
+            yield "datasets", part["source"]
     if verb == "evaluate":
-        for metric in config.get("metrics", ()):
-            yield METRICS, str(metric)
-        if "extractors" in config:  # only data sets of images have them
-            yield STAGES, "evaluate_images"
-            yield from ((EXTRACTORS, str(name)) for name in config["extractors"])
-    if verb == "collect" and config.get("images"):
-        yield STAGES, "collect_images"
+        yield from (("metrics", str(name)) for name in config.get("metrics", ()))
+        yield from (("extractors", str(name)) for name in config.get("extractors", ()))
     if verb == "figure" and "name" in config:
-        yield FIGURES, str(config["name"])
+        yield "figures", str(config["name"])
 
 
-@cache
-def _resolve(subpackage: str, name: str) -> tuple[tuple[str, ...], str]:
-    """Return the modules behind a registered name and the text of its registry entry.
+def _of_images(verb: str, config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a step loads for images only."""
+    if verb == "evaluate" and "extractors" in config:
+        yield f"{PACKAGE}.stages.evaluate_images"
+    if verb == "collect" and config.get("images"):
+        yield f"{PACKAGE}.tables.image_tables"
 
-    A name with a colon is an import path. A name that the registry does not explain
-    brings in the whole subpackage: too much code in a digest costs time, too little lies.
+
+def _resolve(room: str, name: str) -> tuple[tuple[str, ...], str]:
+    """Return the modules behind a name of the catalogue, and the code that its entry names.
+
+    Raises:
+        ConfigError: the name is neither in the catalogue nor an import path.
     """
-    if ":" in name:
-        return (name.partition(":")[0],), name
-    package = f"{PACKAGE}.{subpackage}"
-    entry = _registry(package).get(name)
-    if entry is not None:
-        return (package, *_targets(entry)), f"{name}={ast.unparse(entry)}"
-    every = [m for m in _package_modules() if m == package or m.startswith(package + ".")]
-    return tuple(every), name
-
-
-@cache
-def _registry(package: str) -> dict[str, ast.expr]:
-    """Return the entries of all registries in the ``__init__`` of a package."""
-    entries: dict[str, ast.expr] = {}
-    for statement in _parsed(package).body if _find(package) else ():
-        table = _registry_table(statement)
-        for key, item in zip(table.keys, table.values, strict=True) if table else ():
-            if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                entries[key.value] = item
-    return entries
-
-
-def _registry_table(statement: ast.stmt) -> ast.Dict | None:
-    """Return the dictionary that a statement assigns if its every value names a module.
-
-    Such a table says where code lies and for which name. Only the entry of a job's own
-    name belongs to the job's digest, or a new entry would rerun everything.
-    """
-    if not isinstance(statement, ast.Assign | ast.AnnAssign):
-        return None
-    table = statement.value
-    if not isinstance(table, ast.Dict) or not table.values:
-        return None
-    return table if all(_targets(item) for item in table.values) else None
-
-
-def _targets(entry: ast.expr) -> list[str]:
-    """Return the modules of this package that a registry entry names.
-
-    They are written ``"package.module"`` or ``"package.module:attribute"``.
-    """
-    found = []
-    for node in ast.walk(entry):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            module = node.value.partition(":")[0]
-            if module.startswith(PACKAGE + ".") and _find(module) is not None:
-                found.append(module)
-    return found
+    if name in CATALOGUE[room]:
+        code = CATALOGUE[room][name].code
+    elif is_import_path(name):
+        code = name
+    else:
+        raise ConfigError(f"{room}: {name!r} is not in the catalogue, and no import path.")
+    return (f"{PACKAGE}.{room}", code.partition(":")[0]), f"{name}={code}"
 
 
 # --- the import closure -------------------------------------------------------------------
@@ -239,7 +211,6 @@ def _normalised(name: str) -> str:
 def _stripped(name: str) -> ast.Module:
     """Return a module's syntax tree without what cannot change a number."""
     tree = _parsed(name)
-    tree.body = [statement for statement in tree.body if _registry_table(statement) is None]
     stripped: ast.Module = _Strip().visit(tree)
     return stripped
 
@@ -305,13 +276,3 @@ def _find(name: str) -> Path | None:
             return None
         search, origin = spec.submodule_search_locations or [], spec.origin
     return Path(origin) if origin and origin.endswith(".py") else None
-
-
-def _package_modules() -> list[str]:
-    folder = Path(__file__).parents[1]
-    names = []
-    for path in sorted(folder.rglob("*.py")):
-        parts = path.relative_to(folder).with_suffix("").parts
-        parts = parts[:-1] if parts[-1] == "__init__" else parts
-        names.append(".".join([PACKAGE, *parts]))
-    return names

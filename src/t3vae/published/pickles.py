@@ -1,59 +1,69 @@
-"""A reader of pickles that runs nothing: plain values and arrays of bytes, or an error.
+"""A reader of pickles that runs nothing of theirs: plain values and arrays of bytes, or an error.
 
-A pickle is a program, and Python's own machine runs whatever functions it names. This one
-knows the few instructions that build tuples, lists, dicts, text, bytes, numbers and NumPy
-arrays of type ``uint8``; any other instruction or name is refused.
+A pickle is a program. Its instructions are looked at first: those that build tuples, lists,
+dicts, text, bytes and numbers are allowed, and calls of the four names below, which this module
+answers itself. Python's own reader does the rest.
 """
 
 from __future__ import annotations
 
+import io
+import pickle
 import pickletools
-from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
+
+import numpy as np
 
 from t3vae.errors import DataError
 
-__all__ = ["Machine", "read_pickle"]
+__all__ = ["read_pickle"]
 
-_MARK = object()
-_LARGEST_MEMO = 10_000_000
-_NAMES = {
-    "numpy.core.multiarray _reconstruct": "reconstruct",
-    "numpy._core.multiarray _reconstruct": "reconstruct",
-    "numpy ndarray": "ndarray",
-    "numpy dtype": "dtype",
-    "_codecs encode": "encode",
-}
-_CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_TUPLE": tuple,
-    "EMPTY_LIST": list,
-    "EMPTY_DICT": dict,
-    "MARK": lambda: _MARK,
-}
-_NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
-_TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
-_BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
-_OLD_STRINGS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}  # bytes of Python 2
+_INSTRUCTIONS = """
+    PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT
+    BINFLOAT UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8
+    STRING BINSTRING SHORT_BINSTRING EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND
+    APPENDS EMPTY_DICT DICT SETITEM SETITEMS PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET
+    GLOBAL STACK_GLOBAL REDUCE BUILD
+"""
+_LARGEST_MEMO = 1_000_000  # the reader reserves memory up to the largest index
+_PLAIN = (bytes, str, int, float, bool, type(None), np.ndarray)
 
 
 class _Name:
-    """A function or class that the pickle names; never called."""
+    """A name that a pickle may say; its call gives an empty array, its type, or bytes."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, first: Any, *rest: Any) -> Any:
+        if self.name == "_reconstruct" and type(first) is _Name and first.name == "ndarray":
+            return np.empty(0, np.uint8)
+        if self.name == "dtype" and first in ("u1", b"u1", "uint8", b"uint8"):
+            return np.dtype(np.uint8)  # the one that exists already: no state changes it
+        if self.name == "encode" and type(first) is str and rest in (("latin1",), (b"latin1",)):
+            return first.encode("latin-1")
+        raise ValueError(f"this call of {self.name} is not allowed")
+
+    def __setstate__(self, state: object) -> None:
+        raise ValueError("a state for a name")
 
 
-class _Type:
-    """A NumPy type; only ``uint8`` is known."""
+_NAMES = {
+    "numpy.core.multiarray._reconstruct": _Name("_reconstruct"),
+    "numpy._core.multiarray._reconstruct": _Name("_reconstruct"),
+    "numpy.ndarray": _Name("ndarray"),
+    "numpy.dtype": _Name("dtype"),
+    "_codecs.encode": _Name("encode"),
+}
 
 
-class _Array:
-    """An array whose content may still come."""
-
-    value: Any = None
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" not in _NAMES:
+            raise ValueError(f"{f'{module}.{name}'[:80]!r} is not allowed")
+        return _NAMES[f"{module}.{name}"]
 
 
 def read_pickle(content: bytes, where: str = "pickle") -> Any:
@@ -73,191 +83,33 @@ def read_pickle(content: bytes, where: str = "pickle") -> Any:
         >>> read_pickle(pickle.dumps({b"labels": [1, 2]}))
         {b'labels': [1, 2]}
     """
+    allowed = frozenset(_INSTRUCTIONS.split())
     try:
-        return Machine().run(content)
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError,
-            MemoryError, AttributeError) as error:  # fmt: skip
+        for instruction, argument, _ in pickletools.genops(content):
+            if instruction.name not in allowed:
+                raise ValueError(f"instruction {instruction.name} is not allowed")
+            if instruction.name.endswith("PUT") and int(argument or 0) > _LARGEST_MEMO:
+                raise ValueError("it remembers too much")
+        value = _Reader(io.BytesIO(content), encoding="bytes").load()
+        _check(value, {})
+        return value
+    except Exception as error:  # whatever a damaged pickle makes of the reader
         raise DataError(
             f"{where}: not a pickle of plain values and bytes ({error or type(error).__name__}). "
             "It was not run. Fetch the file again from its source."
         ) from error
 
 
-class Machine:
-    """Stack and memo of one pickle; a subclass may know other names and calls."""
-
-    def __init__(self) -> None:
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
-
-    def run(self, content: bytes | IO[bytes]) -> Any:
-        """Return the value; a stream is left behind the end of the pickle."""
-        for opcode, argument, _ in pickletools.genops(content):
-            name = opcode.name
-            if name == "STOP":
-                return _finished(self.pop(), {})
-            if name in _CONSTANTS:
-                self.stack.append(_CONSTANTS[name]())
-            elif name in _NUMBERS or name in _TEXTS or name in _BYTES:
-                self.stack.append(argument)
-            elif name in _OLD_STRINGS:
-                self.stack.append(str(argument).encode("latin-1"))
-            elif name in ("PROTO", "FRAME"):
-                continue
-            else:
-                step: Callable[[Any], None] | None = getattr(self, f"_{name.lower()}", None)
-                if step is None:
-                    raise ValueError(f"instruction {name} is not allowed")
-                step(argument)
-        raise ValueError("it has no end")
-
-    def pop(self) -> Any:
-        if not self.stack or self.stack[-1] is _MARK:
-            raise ValueError("an instruction finds no value")
-        return self.stack.pop()
-
-    def pop_mark(self) -> list[Any]:
-        for i in range(len(self.stack) - 1, -1, -1):
-            if self.stack[i] is _MARK:
-                items = self.stack[i + 1 :]
-                del self.stack[i:]
-                return items
-        raise ValueError("an instruction finds no mark")
-
-    def top(self, kind: type) -> Any:
-        if not self.stack or type(self.stack[-1]) is not kind:
-            raise ValueError(f"an instruction finds no {kind.__name__}")
-        return self.stack[-1]
-
-    # -- containers --
-
-    def _append(self, _: Any) -> None:
-        item = self.pop()
-        self.top(list).append(item)
-
-    def _appends(self, _: Any) -> None:
-        items = self.pop_mark()
-        self.top(list).extend(items)
-
-    def _setitem(self, _: Any) -> None:
-        value, key = self.pop(), self.pop()
-        self.top(dict)[_key(key)] = value
-
-    def _setitems(self, _: Any) -> None:
-        items = self.pop_mark()
-        target = self.top(dict)
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_key(key)] = value
-
-    def _list(self, _: Any) -> None:
-        self.stack.append(self.pop_mark())
-
-    def _dict(self, _: Any) -> None:
-        items = self.pop_mark()
-        pairs = zip(items[::2], items[1::2], strict=True)
-        self.stack.append({_key(key): value for key, value in pairs})
-
-    def _tuple(self, _: Any) -> None:
-        self.stack.append(tuple(self.pop_mark()))
-
-    def _tuple1(self, _: Any) -> None:
-        self.stack.append((self.pop(),))
-
-    def _tuple2(self, _: Any) -> None:
-        b, a = self.pop(), self.pop()
-        self.stack.append((a, b))
-
-    def _tuple3(self, _: Any) -> None:
-        c, b, a = self.pop(), self.pop(), self.pop()
-        self.stack.append((a, b, c))
-
-    # -- memo --
-
-    def _put(self, argument: Any) -> None:
-        if len(self.memo) >= _LARGEST_MEMO or not self.stack or self.stack[-1] is _MARK:
-            raise ValueError("nothing to remember, or too much")
-        self.memo[argument] = self.stack[-1]
-
-    _binput = _long_binput = _put
-
-    def _memoize(self, _: Any) -> None:
-        self._put(len(self.memo))
-
-    def _get(self, argument: Any) -> None:
-        self.stack.append(self.memo[argument])
-
-    _binget = _long_binget = _get
-
-    # -- arrays --
-
-    def _global(self, argument: Any) -> None:
-        if argument not in _NAMES:
-            raise ValueError(f"{str(argument)[:80]!r} is not allowed")
-        self.stack.append(_Name(_NAMES[argument]))
-
-    def _stack_global(self, _: Any) -> None:
-        name, module = self.pop(), self.pop()
-        self._global(f"{module} {name}")
-
-    def _reduce(self, _: Any) -> None:
-        arguments, name = self.pop(), self.pop()
-        if not isinstance(name, _Name) or not isinstance(arguments, tuple):
-            raise ValueError("a call of something else than a known name")
-        if name.kind == "reconstruct" and getattr(arguments[0], "kind", "") == "ndarray":
-            self.stack.append(_Array())
-        elif name.kind == "dtype" and arguments[0] in ("u1", b"u1", "uint8", b"uint8"):
-            self.stack.append(_Type())
-        elif name.kind == "encode" and arguments[1:] in (("latin1",), (b"latin1",)):
-            self.stack.append(arguments[0].encode("latin-1"))
-        else:
-            raise ValueError(f"a call of {name.kind} with {str(arguments)[:80]}")
-
-    def _build(self, _: Any) -> None:
-        state, target = self.pop(), self.stack[-1]
-        if isinstance(target, _Type):
-            return  # byte order and alignment say nothing about single bytes
-        if not isinstance(target, _Array) or target.value is not None:
-            raise ValueError("a state for something that has none")
-        target.value = _array(state)
-
-
-def _key(key: Any) -> Any:
-    if type(key) not in (bytes, str, int, bool, float):
-        raise ValueError("a key is not text or a number")
-    return key
-
-
-def _array(state: Any) -> Any:
-    """Return an array from the state (version, shape, type, column-major, bytes)."""
-    import numpy as np
-
-    _, shape, kind, column_major, content = state
-    sizes = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
-    if not (sizes and isinstance(kind, _Type) and type(content) is bytes and len(shape) <= 8):
-        raise ValueError("an array that does not hold bytes")
-    flat = np.frombuffer(content, np.uint8)
-    return flat.reshape(shape, order="F" if column_major is True else "C")
-
-
-def _finished(value: Any, seen: dict[int, Any]) -> Any:
-    """Return the value with its arrays in place; what occurs twice is done once."""
-    if id(value) in seen:
-        if seen[id(value)] is _MARK:
-            raise ValueError("a value that holds itself")
-        return seen[id(value)]
-    if type(value) not in (list, tuple, dict):
-        if isinstance(value, _Array) and value.value is not None:
-            return value.value
-        if isinstance(value, (_Array, _Name, _Type)):
-            raise ValueError("an unfinished array or a bare name")
-        return value
-    seen[id(value)] = _MARK
-    result: Any
-    if type(value) is dict:
-        result = {key: _finished(item, seen) for key, item in value.items()}
-    elif type(value) is list:
-        result = [_finished(item, seen) for item in value]
-    else:
-        result = tuple(_finished(item, seen) for item in value)
-    seen[id(value)] = result
-    return result
+def _check(value: Any, open_now: dict[int, bool]) -> None:
+    """Refuse all but plain values in containers; what occurs twice is looked at once."""
+    if type(value) in _PLAIN:
+        return
+    if type(value) not in (tuple, list, dict):
+        raise ValueError(f"it holds a {type(value).__name__}")
+    if open_now.get(id(value)):
+        raise ValueError("a value that holds itself")
+    if id(value) not in open_now:
+        open_now[id(value)] = True
+        for item in (*value, *value.values()) if isinstance(value, dict) else value:
+            _check(item, open_now)
+        open_now[id(value)] = False

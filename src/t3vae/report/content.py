@@ -10,8 +10,7 @@ from typing import Any
 import pandas as pd
 
 from t3vae.errors import DataError
-from t3vae.figures import caption
-from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT, LATENTS, model_label
+from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT, LATENTS
 from t3vae.report.number_format import number
 from t3vae.report.verdict import verdict
 from t3vae.runtime import layout
@@ -30,13 +29,16 @@ _FEW = (
 )
 
 
-def experiment(root: Path, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def experiment(
+    root: Path, name: str, config: Mapping[str, Any], captions: Mapping[str, str]
+) -> dict[str, Any]:
     """Return everything that the page shows of one experiment.
 
     Args:
         root: folder of the contract paths.
         name: name of the experiment.
         config: its part of the resolved configuration: dataset, models, seeds, figures, metrics.
+        captions: captions of figures by name.
 
     Raises:
         DataError: a table or figure is missing.
@@ -46,7 +48,7 @@ def experiment(root: Path, name: str, config: Mapping[str, Any]) -> dict[str, An
         "name": name,
         "dataset": config["dataset"],
         "seeds": ", ".join(str(seed) for seed in config.get("seeds") or ()),
-        "figures": [_figure(root, name, figure) for figure in config["figures"]],
+        "figures": [_figure(root, name, figure, captions[figure]) for figure in config["figures"]],
         "provenance": provenance["provenance"],
         "versions": provenance.get("versions", []),
         "models": [],
@@ -61,16 +63,17 @@ def experiment(root: Path, name: str, config: Mapping[str, Any]) -> dict[str, An
             table: read_table(layout.under(root, layout.table(name, f"{table}.csv")))
             for table in ("metrics", "paired", "missing", "runs", "latent_mismatch")
         }
-        shown["models"] = _models(config["models"], tables["runs"])
+        shown["models"] = _models(config["models"], config["labels"], tables["runs"])
+        tables = {name: _labelled(table, config["labels"]) for name, table in tables.items()}
         shown["verdict"] = verdict(tables["metrics"], tables["latent_mismatch"])
-        shown["headline"] = _headline(tables["metrics"], list(config["models"]))
+        shown["headline"] = _headline(tables["metrics"], list(config["labels"].values()))
         shown["metrics"] = _long(tables["metrics"], _METRIC_COLUMNS)
         shown["paired"] = _long(tables["paired"], _PAIRED_COLUMNS)
         shown["missing"] = _long(tables["missing"], _MISSING_COLUMNS)
     return shown
 
 
-def _figure(root: Path, name: str, figure: str) -> dict[str, str]:
+def _figure(root: Path, name: str, figure: str, caption: str) -> dict[str, str]:
     path = layout.under(root, layout.figure(name, figure, "png"))
     try:
         content = path.read_bytes()
@@ -82,7 +85,7 @@ def _figure(root: Path, name: str, figure: str) -> dict[str, str]:
     height = int.from_bytes(content[20:24], "big")
     return {
         "name": figure,
-        "caption": caption(figure),
+        "caption": caption,
         "data": base64.b64encode(content).decode("ascii"),
         "width": str(width),
         "height": str(height),
@@ -90,7 +93,15 @@ def _figure(root: Path, name: str, figure: str) -> dict[str, str]:
     }
 
 
-def _models(models: Mapping[str, Mapping[str, Any]], runs: pd.DataFrame) -> Cells:
+def _labelled(table: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Return a table in which models are called by their labels."""
+    columns = [name for name in ("model", "control") if name in table]
+    return table.assign(**{name: table[name].map(labels) for name in columns})
+
+
+def _models(
+    models: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str], runs: pd.DataFrame
+) -> Cells:
     rows = []
     for name, parameters in models.items():
         settings = [
@@ -101,7 +112,7 @@ def _models(models: Mapping[str, Mapping[str, Any]], runs: pd.DataFrame) -> Cell
         own = runs[runs["model"] == name]
         rows.append(
             [
-                model_label(name),
+                labels[name],
                 name,
                 str(parameters.get("family", "")),
                 ", ".join(settings) or "–",
@@ -124,7 +135,7 @@ def _headline(metrics: pd.DataFrame, models: Iterable[str]) -> dict[str, Any]:
             ]
             if any(len(rows) for rows in found):
                 cells = [_estimate(rows.iloc[0]) if len(rows) else "–" for rows in found]
-                body.append([model_label(model), LATENT_SHORT.get(latent, latent), *cells])
+                body.append([model, LATENT_SHORT.get(latent, latent), *cells])
     ideals = [rows["ideal"].dropna() for _, rows in chosen]
     if any(len(values) for values in ideals):
         texts = [number(values.iloc[0]) if len(values) else "–" for values in ideals]
@@ -208,8 +219,6 @@ def _long(table: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, Any] | N
 def _cell(column: str, value: Any) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return ""
-    if column in ("model", "control"):
-        return model_label(str(value))
     if column == "latent":
         return LATENT_LABELS.get(str(value), str(value))
     if column in ("seeds", "seed", "n"):

@@ -26,7 +26,10 @@ def build(root: Path, config: Mapping[str, Any]) -> str:
     Raises:
         DataError: a table or figure is missing.
     """
-    experiments = [experiment(root, name, part) for name, part in config["experiments"].items()]
+    experiments = [
+        experiment(root, name, part, config["captions"])
+        for name, part in config["experiments"].items()
+    ]
     template = files("t3vae.report").joinpath("page.html").read_text("utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -7,11 +7,10 @@ that appear depend on the comparison of the tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
-from t3vae.figures.titles import model_label
 from t3vae.report.number_format import number
 from t3vae.tables.headlines import HEADLINES, select
 
@@ -33,8 +32,8 @@ def verdict(metrics: pd.DataFrame, mismatch: pd.DataFrame) -> list[str]:
     """Return the sentences for one experiment, a paragraph each; none without the numbers.
 
     Args:
-        metrics: the table ``metrics.csv``.
-        mismatch: the table ``latent_mismatch.csv``.
+        metrics: the table ``metrics.csv``, with labels for models.
+        mismatch: the table ``latent_mismatch.csv``, likewise.
     """
     for name in ("ks", "mmd"):
         values = _values(metrics, name)
@@ -154,10 +153,10 @@ def _range(values: pd.Series) -> str:
         return "without a value"
     low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     if known[low] == known[high]:
-        return f"{number(known[low])} ({model_label(low)})"
-    ends = [f"{number(known[model])} ({model_label(model)})" for model in (low, high)]
+        return f"{number(known[low])} ({low})"
+    ends = [f"{number(known[model])} ({model})" for model in (low, high)]
     return f"between {ends[0]} and {ends[1]}"
 
 
-def _names(models: Sequence[object], label: Callable[[str], str] = model_label) -> str:
-    return "; ".join(label(str(model)) for model in models)
+def _names(models: Sequence[object]) -> str:
+    return "; ".join(map(str, models))

@@ -4,18 +4,18 @@ The workflow asks before it plans (a job takes the token ``gpu`` only where the 
 one), and two seconds of importing torch for that would be two seconds of every start.
 
 A token has no number. Where a job sees several accelerators, it claims one of them by a
-lock file, so that jobs started side by side use different ones; the kernel frees the lock
+lock file, so that jobs started side by side use different ones; the lock is free again
 when the process ends, however it ends.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from t3vae.errors import ConfigError
 
@@ -24,6 +24,8 @@ __all__ = ["DEVICES", "claim", "has_driver", "resolve", "visible"]
 DEVICES = ("auto", "cpu", "cuda")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _HIDDEN = ("", "-1", "NoDevFiles")
+_CLAIMS: list[Any] = []
+"""Locks that this process holds until it ends."""
 
 
 def resolve(name: str) -> str:
@@ -96,41 +98,31 @@ def claim(root: Path = Path("/"), folder: Path | None = None) -> str | None:
     names = visible(root)
     if len(names) < 2:
         return None
+    place = folder or Path(tempfile.gettempdir()) / f"t3vae-gpu-{os.geteuid()}"
     try:
-        name = _lock(names, _private(folder or _default_folder()))
-    except OSError:
+        name = _lock(names, place)
+    except (OSError, NotImplementedError):  # no folder of ours, or no locks in it
         name = names[os.getpid() % len(names)]
     os.environ[VISIBLE] = name
     return name
 
 
-def _default_folder() -> Path:
-    return Path(tempfile.gettempdir()) / f"t3vae-gpu-{os.geteuid()}"
+def _lock(names: list[str], folder: Path) -> str:
+    """Lock the first free place in a folder that must be ours: anybody may have made it."""
+    from filelock import FileLock, Timeout
 
-
-def _private(folder: Path) -> Path:
-    """Return the folder, which must be ours: in a folder for all, anybody can make it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise PermissionError(f"{folder}: belongs to somebody else")
-    return folder
-
-
-def _lock(names: list[str], folder: Path) -> str:
-    """Lock the first free place; the lock is held until the process ends."""
     turn = 0
     while True:
         for name in names:
-            path = folder / f"{name.replace('/', '-')}.{turn}"
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            lock = FileLock(folder / f"{name.replace('/', '-')}.{turn}", timeout=0, mode=0o600)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-            except OSError:  # a file system without locks
-                os.close(handle)
-                raise
-            else:
-                return name  # the open file is never closed: it is the claim
+                lock.acquire()
+            except Timeout:
+                continue
+            _CLAIMS.append(lock)
+            return name
         turn += 1

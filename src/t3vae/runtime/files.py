@@ -42,19 +42,6 @@ __all__ = [
 
 _METADATA, _CHECKSUM = "__metadata__", "checksum"
 _LARGEST_HEADER = 100_000_000
-# What readers raise on bytes that are not what they should be. What the system refuses (a
-# missing right, a folder, a disk that fails) is an OSError, and no damage.
-_DAMAGE = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    SyntaxError,
-    OverflowError,
-    RecursionError,
-    MemoryError,
-)
 
 
 @contextmanager
@@ -167,6 +154,19 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, text + "\n")
 
 
+@contextmanager
+def _reading(path: Path, damage: str, step: str = "the step that makes it") -> Iterator[None]:
+    """Say of a file that is missing or damaged which one it is and how to have it again."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file. Run {step} first.") from error
+    except OSError as error:  # a missing right, a folder, a disk that fails: no damage
+        raise DataError(cannot_read(path, error)) from error
+    except Exception as error:  # whatever a damaged file makes of a reader
+        raise DataError(f"{path}: {damage} ({error}). Delete it to remake it.") from error
+
+
 def read_json(path: Path) -> Any:
     """Read strict JSON (no NaN, no infinity).
 
@@ -177,16 +177,8 @@ def read_json(path: Path) -> Any:
     def refuse(name: str) -> float:
         raise ValueError(f"{name} is not allowed")
 
-    try:
+    with _reading(path, "not readable as JSON"):
         return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
-    except OSError as error:
-        raise DataError(cannot_read(path, error)) from error
-    except _DAMAGE as error:
-        raise DataError(
-            f"{path}: not readable as JSON ({error}). Delete it to remake it."
-        ) from error
 
 
 def write_npy(path: Path, array: np.ndarray) -> None:
@@ -209,22 +201,14 @@ def read_npy(path: Path, *, mapped: bool = True) -> np.ndarray:
     Raises:
         DataError: the file is missing, cut, or holds objects.
     """
-    from tokenize import TokenError
-
     import numpy as np
 
-    try:
+    with _reading(path, "damaged array file", "`t3vae prepare`"):
         if mapped:
             return np.lib.format.open_memmap(path, mode="r")
         with open(path, "rb") as stream:
             array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
             return array
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file. Run `t3vae prepare` first.") from error
-    except OSError as error:
-        raise DataError(cannot_read(path, error)) from error
-    except (*_DAMAGE, TokenError) as error:
-        raise DataError(f"{path}: damaged array file ({error}). Delete it to remake it.") from error
 
 
 def write_tensors(
@@ -262,24 +246,15 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     Raises:
         DataError: the file is missing, damaged anywhere, or has no checksum.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    try:
+    with _reading(path, "damaged tensor file"):
         content = Path(path).read_bytes()
         arrays = load(content)
         header, body = _parts(content)
         if header[_METADATA].pop(_CHECKSUM) != _checksum(header, body):
             raise ValueError("its checksum is another")
         return arrays
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
-    except OSError as error:
-        raise DataError(cannot_read(path, error)) from error
-    except (*_DAMAGE, SafetensorError) as error:
-        raise DataError(
-            f"{path}: damaged tensor file ({error}). Delete it to remake it."
-        ) from error
 
 
 def read_tensors_header(path: Path) -> dict[str, str]:
@@ -288,22 +263,12 @@ def read_tensors_header(path: Path) -> dict[str, str]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    try:
-        with open(path, "rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if not 2 <= length <= _LARGEST_HEADER:
-                raise ValueError(f"header length {length}")
-            header = json.loads(stream.read(length))
-        metadata = header.get(_METADATA, {})
+    with _reading(path, "damaged tensor file"), open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= _LARGEST_HEADER:
+            raise ValueError(f"header length {length}")
+        metadata = json.loads(stream.read(length)).get(_METADATA, {})
         return {str(key): str(value) for key, value in metadata.items() if key != _CHECKSUM}
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
-    except OSError as error:
-        raise DataError(cannot_read(path, error)) from error
-    except _DAMAGE as error:
-        raise DataError(
-            f"{path}: damaged tensor file ({error}). Delete it to remake it."
-        ) from error
 
 
 def _parts(content: bytes) -> tuple[dict[str, Any], memoryview]:

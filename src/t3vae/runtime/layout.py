@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 __all__ = [
-    "array_files",
     "extractor",
     "figure",
     "headline",
     "loss_history",
     "manifest",
     "metrics",
+    "plan_file",
     "prepared",
     "report",
     "run_dir",
@@ -26,7 +26,6 @@ __all__ = [
     "under",
 ]
 
-LABELLED = ("digits", "image_folder", "cifar10", "cifar100", "svhn")
 RUN_FILES = ("model.safetensors", "config.json", "history.csv", "provenance.json")
 
 
@@ -60,25 +59,6 @@ def extractor(dataset: str) -> tuple[str, str, str]:
     names = ("extractor.safetensors", "extractor.json", "reference_features.npy")
     first, second, third = (prepared(dataset, name) for name in names)
     return first, second, third
-
-
-def array_files(source: str) -> list[str]:
-    """Array files of a prepared data set of this source, beside its manifest.
-
-    Example:
-        >>> array_files("t_mixture_1d")
-        ['train.npy', 'validation.npy', 'test.npy']
-    """
-    splits = ["train", "validation", "test"]
-    names = {
-        "constants": ["regularizer", "tau_alpha", "high_dimension"],
-        "celeba": [*splits, *(f"{split}_attributes" for split in splits)],
-    }.get(source, splits)
-    if source in LABELLED:
-        parts = ("", "_labels", "_index")
-        names = [f"{split}{part}" for part in parts for split in splits]
-        names += ["full_train", "full_train_labels"]
-    return [f"{name}.npy" for name in names]
 
 
 def run_dir(experiment: str, model: str, seed: int | str) -> str:
@@ -134,6 +114,16 @@ def figure(experiment: str, name: str, ending: str) -> str:
 def report() -> str:
     """The report page."""
     return "results/report.html"
+
+
+def plan_file(stage: str) -> str:
+    """What the jobs of a DVC stage are made from; not a result.
+
+    Example:
+        >>> plan_file("train")
+        'plan/train.json'
+    """
+    return f"plan/{stage}.json"
 
 
 def scratch(digest: str) -> str:

@@ -7,22 +7,30 @@ so that every problem of a file is found in one pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, TypeGuard
 
-from t3vae.settings.config import DATA_FIGURES, IMAGE, RUN_FIELDS, THEORY_FIGURES
-from t3vae.settings.families import CONDITIONAL
-from t3vae.settings.image_sources import IMAGE_SOURCES
-from t3vae.settings.metric_options import IMAGES, METRICS, extractors
+from t3vae.settings.catalogue import IMAGE
+from t3vae.settings.config import RUN_FIELDS
+from t3vae.settings.families import FAMILIES
+from t3vae.settings.figures import FIGURES
+from t3vae.settings.metrics import METRICS, extractors
 from t3vae.settings.problems import Problem, nearest, shown
+from t3vae.settings.sources import source_of
 
 __all__ = ["cross_check"]
 
-_DIMENSION = {"t_mixture_1d": 1, "t_mixture_2d": 2, **dict.fromkeys(IMAGE_SOURCES, IMAGE)}
 
+def cross_check(
+    values: dict[str, Any], defaults: Container[tuple[Any, ...]] = ()
+) -> Iterator[Problem]:
+    """Yield the problems between the parts of a file.
 
-def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
-    """Yield the problems between the parts of a file."""
+    Args:
+        values: the values of all sections, with defaults.
+        defaults: paths of the values that are defaults; of those, sizes are at most what
+            there is.
+    """
     yield from _suites(values)
     for name, entry in _blocks(values, "datasets"):
         yield from _dataset(("datasets", name), entry)
@@ -35,17 +43,18 @@ def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
                 yield from _distinct(path, options.get("levels"))
     for name, entry in _blocks(values, "experiments"):
         yield from _experiment(("experiments", name), entry, values)
+        if ("experiments", name, "sampling") not in defaults:
+            yield from _sizes(entry, values)
     for name in _section(values, "extractors"):
         yield from _extractor(name, values)
     inception = _section(values, "inception")
     if inception.get("weights") is not None and inception.get("sha256") is None:
         message = "is missing: the file of weights is a declared input. Write its SHA-256."
         yield Problem(("inception", "sha256"), None, message)
-    palette = _section(_section(values, "figures"), "palette")
-    for model in palette:
+    for model in _section(_section(values, "figures"), "colours"):
         if model not in _section(values, "models"):
             yield Problem(
-                ("figures", "palette", model),
+                ("figures", "colours", model),
                 None,
                 f"not a model. {nearest(model, _section(values, 'models'))}",
             )
@@ -53,11 +62,13 @@ def cross_check(values: dict[str, Any]) -> Iterator[Problem]:
 
 def _extractor(name: str, values: dict[str, Any]) -> Iterator[Problem]:
     known = _section(values, "datasets")
-    source = _section(known, name).get("source")
+    source = source_of(_section(known, name))
     if name not in known:
         yield Problem(("extractors", name), None, f"not a data set. {nearest(name, known)}")
-    elif isinstance(source, str) and source not in IMAGE_SOURCES:
-        message = f"the data set has source `{source}`, which has no images. Remove it."
+    elif source is not None and source.columns != IMAGE:
+        message = (
+            f"the data set has source `{known[name]['source']}`, which has no images. Remove it."
+        )
         yield Problem(("extractors", name), None, message)
 
 
@@ -182,55 +193,60 @@ def _experiment(
         if entry.get(key) is None:
             value = "null" if key in entry else None
             yield Problem((*path, key), value, f"is missing; `{present[0]}` needs it. Add it.")
-    control, models = entry.get("control"), entry.get("models")
-    if isinstance(control, str) and isinstance(models, list) and control not in models:
-        near = nearest(control, (name for _, name in _names(models)))
-        message = f"not among the models of the experiment. {near}"
+    control = entry.get("control")
+    if isinstance(control, str) and control not in known["models"]:
+        message = f"not a known model. {nearest(control, known['models'])}"
         yield Problem((*path, "control"), shown(control), message)
-    yield from _controls((*path, "controls"), entry)
+    yield from _controls((*path, "controls"), entry, known["models"])
     dataset = _section(_section(values, "datasets"), str(entry.get("dataset")))
     yield from _metrics(path, entry, dataset, values)
     yield from _networks(path, entry, dataset, values)
     yield from _figures(path, entry, dataset, bool(present))
-    if present:
-        yield from _sizes(entry, dataset, values)
 
 
-def _controls(path: tuple[str, ...], entry: dict[str, Any]) -> Iterator[Problem]:
-    models = [name for _, name in _names(entry.get("models"))]
+def _controls(
+    path: tuple[str, ...], entry: dict[str, Any], known: dict[str, Any]
+) -> Iterator[Problem]:
     for model, controls in _section(entry, "controls").items():
-        if models and model not in models:
-            message = f"not among the models of the experiment. {nearest(model, models)}"
+        if model not in known:
+            message = f"not a known model. {nearest(model, known)}"
             yield Problem((*path, model), None, message)
         for i, control in _names(controls):
             if control == model:
                 message = "the model itself. Name another, or remove it."
                 yield Problem((*path, model, i), shown(control), message)
-            elif models and control not in models:
-                message = f"not among the models of the experiment. {nearest(control, models)}"
+            elif control not in known:
+                message = f"not a known model. {nearest(control, known)}"
                 yield Problem((*path, model, i), shown(control), message)
         yield from _distinct((*path, model), controls)
-
-
-_UNLABELLED = ("t_mixture_1d", "t_mixture_2d", "celeba")
 
 
 def _networks(
     path: tuple[str, ...], entry: dict[str, Any], dataset: dict[str, Any], values: dict[str, Any]
 ) -> Iterator[Problem]:
     """Yield models and networks that do not fit the data or the training."""
-    source, name = dataset.get("source"), entry.get("network")
+    source, name = source_of(dataset), entry.get("network")
     for i, model in _names(entry.get("models")):
         family = _section(_section(values, "models"), model).get("family")
-        if family in CONDITIONAL and source in _UNLABELLED:
+        conditional = (
+            isinstance(family, str) and family in FAMILIES and FAMILIES[family].conditional
+        )
+        if (
+            conditional
+            and source is not None
+            and source.columns is not None
+            and not source.labelled
+        ):
             message = (
-                f"of the conditional family {family}, but data of source `{source}` have no "
-                "classes. Remove it."
+                f"of the conditional family {family}, but data of source "
+                f"`{dataset['source']}` have no classes. Remove it."
             )
             yield Problem((*path, "models", i), shown(model), message)
     kind = _section(_section(values, "networks"), str(name)).get("kind")
-    if kind == "cnn" and isinstance(source, str) and _DIMENSION.get(source, IMAGE) != IMAGE:
-        message = f"of kind cnn, but source `{source}` has no images. Use one of kind mlp."
+    if kind == "cnn" and source is not None and source.columns not in (None, IMAGE):
+        message = (
+            f"of kind cnn, but source `{dataset['source']}` has no images. Use one of kind mlp."
+        )
         yield Problem((*path, "network"), shown(name), message)
     training = entry.get("training")
     if kind == "mlp" and (
@@ -244,15 +260,17 @@ def _metrics(
     path: tuple[str, ...], entry: dict[str, Any], dataset: dict[str, Any], values: dict[str, Any]
 ) -> Iterator[Problem]:
     """Yield metrics that do not fit images or numbers, and a missing classifier."""
-    source = dataset.get("source")
-    if not isinstance(source, str) or source not in _DIMENSION:
+    source = source_of(dataset)
+    if source is None or source.columns is None:
         return
-    images = source in IMAGE_SOURCES
-    common = "reconstruction_error"
-    fitting = [m for m in METRICS if m == common or (m in IMAGES) == images]
+    images = source.columns == IMAGE
+    fitting = [name for name, metric in METRICS.items() if metric.fits(source.columns)]
     for i, name in _names(entry.get("metrics")):
         if name in METRICS and name not in fitting:
-            message = f"cannot judge data of source `{source}`. It can have: {', '.join(fitting)}."
+            message = (
+                f"cannot judge data of source `{dataset['source']}`. "
+                f"It can have: {', '.join(fitting)}."
+            )
             yield Problem((*path, "metrics", i), shown(name), message)
     named = [name for _, name in _names(entry.get("metrics"))]
     options = _section(_section(values, "evaluation"), str(entry.get("evaluation")))
@@ -269,30 +287,31 @@ def _metrics(
 def _figures(
     path: tuple[str, ...], entry: dict[str, Any], dataset: dict[str, Any], trains: bool
 ) -> Iterator[Problem]:
-    source = dataset.get("source")
-    source = source if isinstance(source, str) else None
-    theory = source == "constants"
-    if theory and trains:
-        message = f"nothing trains on the source `constants`. Change it, or remove {_first(entry)}."
+    source = source_of(dataset)
+    if source is not None and source.columns is None and trains:
+        message = (
+            f"nothing trains on the source `{dataset['source']}`. "
+            f"Change it, or remove {_first(entry)}."
+        )
         yield Problem((*path, "dataset"), shown(entry.get("dataset")), message)
-    if source in _DIMENSION and not trains:
+    if source is not None and source.columns is not None and not trains:
         message = "is missing; a data set with rows needs models, seeds and the rest. Add it."
         yield Problem((*path, "models"), None, message)
-    dimension = _DIMENSION.get(source) if source is not None else None
     fitting = [
-        name
-        for name in (*DATA_FIGURES, *THEORY_FIGURES)
-        if (name in THEORY_FIGURES if theory else dimension in DATA_FIGURES.get(name, ()))
-    ] or [*DATA_FIGURES, *THEORY_FIGURES]
+        name for name, figure in FIGURES.items() if source is None or figure.fits(source.columns)
+    ]
     for i, name in _names(entry.get("figures")):
-        if name not in DATA_FIGURES and name not in THEORY_FIGURES:
+        if name not in FIGURES:
             yield Problem(
                 (*path, "figures", i),
                 shown(name),
                 f"not a known figure. {nearest(name, fitting)}",
             )
         elif name not in fitting:
-            message = f"cannot show data of source `{source}`. It can have: {', '.join(fitting)}."
+            message = (
+                f"cannot show data of source `{dataset['source']}`. "
+                f"It can have: {', '.join(fitting)}."
+            )
             yield Problem((*path, "figures", i), shown(name), message)
 
 
@@ -300,9 +319,8 @@ def _first(entry: dict[str, Any]) -> str:
     return next(f"`{key}`" for key in RUN_FIELDS if entry.get(key) is not None)
 
 
-def _sizes(
-    entry: dict[str, Any], dataset: dict[str, Any], values: dict[str, Any]
-) -> Iterator[Problem]:
+def _sizes(entry: dict[str, Any], values: dict[str, Any]) -> Iterator[Problem]:
+    dataset = _section(_section(values, "datasets"), str(entry.get("dataset")))
     name = entry.get("sampling")
     sampling = _section(_section(values, "sampling"), str(name))
     fit = _section(sampling, "fit")

@@ -1,28 +1,24 @@
 """Typed declarations of params.yaml: one place for name, type, range, default and sentence.
 
 The JSON schema, the reference page and the checks all come from these classes. Sections
-with a large vocabulary of their own have their own module: models in ``families``, data
-sets in ``sources``, metric options in ``metric_options``.
+with a catalogue have their own module: models and networks in ``families``, data sets in
+``sources``, options of metrics in ``metrics``.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from t3vae.settings.blocks import Block, Colour, Count, Name, Real, Seed, field
-from t3vae.settings.families import Family
-from t3vae.settings.metric_options import Evaluation
-from t3vae.settings.network_kinds import Network
-from t3vae.settings.sources import Source
+from t3vae.settings.families import Family, Network
+from t3vae.settings.metrics import Evaluation
+from t3vae.settings.sources import AnySource
 
 __all__ = [
-    "DATA_FIGURES",
-    "IMAGE",
     "LATENTS",
     "RUN_FIELDS",
-    "THEORY_FIGURES",
     "Experiment",
     "ExtractorTraining",
     "FigureStyle",
@@ -38,30 +34,6 @@ __all__ = [
 
 LATENTS = ("prior", "alternative", "fitted")
 """Latent distributions that a model can be sampled from."""
-
-THEORY_FIGURES = ("regularizer", "tau_alpha", "high_dimension")
-"""Figures of the constants of the objective; they need no model."""
-
-IMAGE = 3
-"""Stands for the dimension of an image: channels, height, width."""
-
-DATA_FIGURES: dict[str, tuple[int, ...]] = {
-    "density": (1,),
-    "density_log": (1,),
-    "heatmaps": (2,),
-    "survival": (1, 2),
-    "tail_qq": (1, 2),
-    "metrics": (1, 2, IMAGE),
-    "history": (1, 2, IMAGE),
-    "aggregate": (1, 2, IMAGE),
-    "samples": (IMAGE,),
-    "reconstructions": (IMAGE,),
-    "paired": (IMAGE,),
-    "per_class": (IMAGE,),
-    "class_curves": (IMAGE,),
-    "attributes": (IMAGE,),
-}
-"""Figures of experiments with models, each with the data dimensions it can show."""
 
 
 class Training(Block):
@@ -208,9 +180,10 @@ class FigureStyle(Block):
 class Figures(Block):
     """Look of the figures; nothing here reruns a training or an evaluation."""
 
-    style: FigureStyle = field("Measures.")
-    palette: dict[str, Colour] = field(
-        "Colour of each model, as '#rrggbb'; a model without one gets a fixed fallback.",
+    style: FigureStyle = field("Measures.", FigureStyle())
+    colours: dict[str, Colour] = field(
+        "Colours, as '#rrggbb', of models that shall not have that of their family.",
+        {},
         example="'#0072B2'",
     )
 
@@ -225,7 +198,7 @@ class Parameters(Block):
     device: Literal["auto", "cpu", "cuda"] = field(
         "Where models run; no part of any run's configuration.", "auto"
     )
-    datasets: dict[Name, Source] = field("Data sets, by name.", min_length=1)
+    datasets: dict[Name, AnySource] = field("Data sets, by name.", min_length=1)
     networks: dict[Name, Network] = field("Networks, by name.")
     models: dict[Name, Family] = field("Models, by name.")
     training: dict[Name, Training] = field("Training settings, by name.")
@@ -236,4 +209,10 @@ class Parameters(Block):
     inception: Inception = field("Weights of Inception-v3.", Inception())
     evaluation: dict[Name, Evaluation] = field("Options of the metrics, by name.")
     experiments: dict[Name, Experiment] = field("Experiments, by name.", min_length=1)
-    figures: Figures = field("Look of the figures.")
+    figures: Figures = field("Look of the figures.", Figures())
+    _notes: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the experiments, a sentence each."""
+        return self._notes

@@ -9,13 +9,20 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from t3vae.settings.families import FAMILIES, ImportedFamily
-from t3vae.settings.network_kinds import NETWORKS
-from t3vae.settings.sources import SOURCES
+from t3vae.settings import catalogue
+from t3vae.settings.families import FAMILIES, NETWORKS, ImportedFamily, ImportedNetwork
+from t3vae.settings.sources import SOURCES, ImportedSource
 
 __all__ = ["TAGS", "Place", "allowed", "extra", "locate", "plain", "variants"]
 
-TAGS: dict[str, type[BaseModel]] = {**FAMILIES, "import": ImportedFamily, **NETWORKS, **SOURCES}
+TAGS: dict[str, type[BaseModel]] = {
+    **catalogue.options(FAMILIES),
+    **catalogue.options(NETWORKS),
+    **catalogue.options(SOURCES),
+    "imported_family": ImportedFamily,
+    "imported_kind": ImportedNetwork,
+    "imported_source": ImportedSource,
+}
 """Classes of the tagged unions, by tag."""
 
 

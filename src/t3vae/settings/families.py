@@ -1,54 +1,26 @@
-"""Parameters of each model family; a model of params.yaml names its family.
+"""Catalogue of model families and kinds of networks, with their parameters.
 
-``family`` may also be an import path ``package.module:Class`` of a class outside this
-package; its parameters are declared by its nested pydantic class ``Config``.
+A model of params.yaml names its ``family``, which may also be an import path
+``package.module:Class`` of a class outside this package; its parameters are declared by its
+nested pydantic class ``Config``. A network names its ``kind``, which may be an import path
+``package.module:function`` of a function that builds encoder and decoder; its other keys
+become the arguments.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from t3vae.settings.blocks import Block, Count, Real, field
+from t3vae.settings.catalogue import IMPORT_PATH, ModelFamily, NetworkKind, tagged
 
-__all__ = [
-    "CONDITIONAL",
-    "FAMILIES",
-    "IMPORT_PATH",
-    "CT3Vae",
-    "CVae",
-    "DEVae",
-    "FactorVae",
-    "Family",
-    "Hvae",
-    "ImportedFamily",
-    "Matched",
-    "StudentTVae",
-    "T3Hvae",
-    "T3Vae",
-    "TiltedVae",
-    "Vae",
-    "VaeSt",
-    "is_import_path",
-]
-
-IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-"""``package.module:Class``."""
+__all__ = ["FAMILIES", "NETWORKS", "Family", "ImportedFamily", "ImportedNetwork", "Network"]
 
 _VARIANCE = "the objective needs a finite prior variance"
-
-
-def is_import_path(family: Any) -> bool:
-    """Say whether a family is named by an import path.
-
-    Example:
-        >>> is_import_path("my_models.cauchy:CauchyVAE"), is_import_path("t3vae")
-        (True, False)
-    """
-    return isinstance(family, str) and IMPORT_PATH.fullmatch(family) is not None
 
 
 def _positive_or_matched(value: Any) -> Any:
@@ -204,54 +176,130 @@ class CT3Vae(Block):
 
 
 class ImportedFamily(Block):
-    """A class of one's own; its other keys are checked by its nested `Config`."""
+    """A custom class; its other keys are checked by its nested `Config`."""
 
     model_config = ConfigDict(extra="allow")
 
     family: str = field("Import path `package.module:Class`.", pattern=f"^{IMPORT_PATH.pattern}$")
 
 
-FAMILIES: dict[str, type[Block]] = {
-    "vae": Vae,
-    "student_t_vae": StudentTVae,
-    "de_vae": DEVae,
-    "vae_st": VaeSt,
-    "t3vae": T3Vae,
-    "gaussian_twin": GaussianTwin,
-    "tilted_vae": TiltedVae,
-    "factor_vae": FactorVae,
-    "hvae": Hvae,
-    "t3hvae": T3Hvae,
-    "c_vae": CVae,
-    "c_t3vae": CT3Vae,
+class Mlp(Block):
+    """Multilayer perceptron of encoder and decoder."""
+
+    kind: Literal["mlp"] = field("Kind of network.")
+    hidden: list[Annotated[Count, Field(le=65536)]] = field(
+        "Units of each hidden layer, from the data to the latent space.",
+        min_length=1,
+        max_length=32,
+    )
+    negative_slope: Real = field(
+        "Slope of LeakyReLU for negative inputs.", 0.01, ge=0.0, lt=1.0, example="0.01"
+    )
+
+
+class Cnn(Block):
+    """Convolutional encoder and decoder of images (Kim et al. 2024)."""
+
+    kind: Literal["cnn"] = field("Kind of network.")
+    channels: list[Annotated[Count, Field(le=65536)]] = field(
+        "Channels after each block; a block halves the image.",
+        [128, 256, 512, 1024, 2048],
+        min_length=1,
+        max_length=12,
+    )
+    width: Real = field("Factor of all channels.", 1.0, gt=0.0, le=64.0, example="0.25")
+
+
+class ImportedNetwork(Block):
+    """A custom function that builds encoder and decoder."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = field("Import path `package.module:function`.", pattern=f"^{IMPORT_PATH.pattern}$")
+
+
+def _gaussian(name: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return the label of a Gaussian family by its weight and the scale of its prior."""
+
+    def label(given: Mapping[str, Any]) -> str:
+        beta, scale = given.get("beta", 1.0), given.get("prior_scale", 1.0)
+        if beta == "matched":
+            text = f"{name.replace('VAE', 'β-VAE') if name == 'VAE' else name} matched"
+            return f"{text}{', scaled' if scale == 'matched' else ''}, ν = {given['nu']:g}"
+        text = name if beta == 1.0 else f"{name.replace('VAE', 'β-VAE')}, {beta:g}"
+        return text if scale == 1.0 else f"{text}, k = {scale}"
+
+    return label
+
+
+def _of_nu(name: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda given: f"{name}, ν = {given['nu']:g}"
+
+
+def _t3hvae(given: Mapping[str, Any]) -> str:
+    joint = ", joint" if given.get("objective") == "joint" else ""
+    return f"t³HVAE{joint}, ν = {given['nu']:g}"
+
+
+def _twin(given: Mapping[str, Any]) -> str:
+    weight = given.get("entropy_weight", 1.0)
+    return _of_nu("Gaussian twin")(given) + (f", w = {weight:.2g}" if weight != 1.0 else "")
+
+
+_CODE = "t3vae.models"
+FAMILIES: dict[str, ModelFamily] = {
+    "vae": ModelFamily(f"{_CODE}.vae:VAE", Vae, _gaussian("VAE"), 5, "o"),
+    "student_t_vae": ModelFamily(
+        f"{_CODE}.student_t_vae:StudentTVAE", StudentTVae, "Student-t VAE", 324, "s"
+    ),
+    "de_vae": ModelFamily(f"{_CODE}.de_vae:DEVAE", DEVae, _of_nu("DE-VAE"), 86, "P"),
+    "vae_st": ModelFamily(f"{_CODE}.vae_st:VAEst", VaeSt, _of_nu("VAE-st"), 150, "X"),
+    "t3vae": ModelFamily(
+        f"{_CODE}.t3vae:T3VAE", T3Vae, _of_nu("t³VAE"), 248, "D", controls=("vae", "gaussian_twin")
+    ),
+    "gaussian_twin": ModelFamily(
+        f"{_CODE}.gaussian_twin:GaussianTwin", GaussianTwin, _twin, 22, "d"
+    ),
+    "tilted_vae": ModelFamily(
+        f"{_CODE}.tilted_vae:TiltedVAE",
+        TiltedVae,
+        lambda g: f"tilted VAE, τ = {g['tilt']:g}",
+        132,
+        "*",
+    ),
+    "factor_vae": ModelFamily(
+        f"{_CODE}.factor_vae:FactorVAE",
+        FactorVae,
+        lambda g: f"FactorVAE, weight {g['tc_weight']:g}",
+        300,
+        "p",
+    ),
+    "hvae": ModelFamily(f"{_CODE}.hvae:HVAE", Hvae, _gaussian("HVAE"), 338, "v"),
+    "t3hvae": ModelFamily(f"{_CODE}.t3hvae:T3HVAE", T3Hvae, _t3hvae, 197, "^", controls=("hvae",)),
+    "c_vae": ModelFamily(
+        f"{_CODE}.c_vae:CVAE", CVae, _gaussian("C-VAE"), 70, "<", conditional=True
+    ),
+    "c_t3vae": ModelFamily(
+        f"{_CODE}.c_t3vae:CT3VAE",
+        CT3Vae,
+        _of_nu("C-t³VAE"),
+        277,
+        ">",
+        conditional=True,
+        controls=("c_vae", "t3vae"),
+    ),
 }
-"""Families of this package, by name."""
+"""Model families of this package, by name."""
 
-CONDITIONAL = ("c_vae", "c_t3vae")
-"""Families that need data with a class for each row."""
+NETWORKS: dict[str, NetworkKind] = {
+    "mlp": NetworkKind("t3vae.networks.mlp:build", Mlp),
+    "cnn": NetworkKind("t3vae.networks.cnn:build", Cnn),
+}
+"""Kinds of networks of this package, by name."""
 
-
-def _tag(value: Any) -> str | None:
-    family = value.get("family") if isinstance(value, dict) else getattr(value, "family", None)
-    if is_import_path(family):
-        return "import"
-    return family if isinstance(family, str) else None
-
-
-Family = Annotated[
-    Annotated[Vae, Tag("vae")]
-    | Annotated[StudentTVae, Tag("student_t_vae")]
-    | Annotated[DEVae, Tag("de_vae")]
-    | Annotated[VaeSt, Tag("vae_st")]
-    | Annotated[T3Vae, Tag("t3vae")]
-    | Annotated[GaussianTwin, Tag("gaussian_twin")]
-    | Annotated[TiltedVae, Tag("tilted_vae")]
-    | Annotated[FactorVae, Tag("factor_vae")]
-    | Annotated[Hvae, Tag("hvae")]
-    | Annotated[T3Hvae, Tag("t3hvae")]
-    | Annotated[CVae, Tag("c_vae")]
-    | Annotated[CT3Vae, Tag("c_t3vae")]
-    | Annotated[ImportedFamily, Tag("import")],
-    Discriminator(_tag),
-]
-"""A model of params.yaml, told apart by ``family``."""
+if TYPE_CHECKING:
+    Family: TypeAlias = Any
+    Network: TypeAlias = Any
+else:
+    Family = tagged(FAMILIES, "family", ImportedFamily)
+    Network = tagged(NETWORKS, "kind", ImportedNetwork)

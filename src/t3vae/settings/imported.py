@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from t3vae.settings.families import is_import_path
+from t3vae.settings.catalogue import is_import_path
 from t3vae.settings.problems import Problem, shown, validation_problems
 from t3vae.settings.yaml_reader import UNKNOWN
 

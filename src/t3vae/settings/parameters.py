@@ -1,22 +1,41 @@
-"""Reading and checking params.yaml; every problem is reported, each on one line."""
+"""Reading and checking params.yaml; every problem is reported, each on one line.
+
+The order: the file is parsed, overrides of the command line are merged, `like` and `grid` are
+expanded, defaults are filled in, and everything is checked.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import yaml
 from pydantic import ValidationError
 
 from t3vae.errors import ConfigError
 from t3vae.settings.checks import cross_check
 from t3vae.settings.config import Parameters
+from t3vae.settings.defaults import Defaults
+from t3vae.settings.expand import Expansion
 from t3vae.settings.imported import check_imported
 from t3vae.settings.problems import Path_, Problem, dotted, shown, validation_problems
 from t3vae.settings.yaml_reader import UNKNOWN, Document, Trap, read, scalar
 
-__all__ = ["UNDER_DVC", "ConfigError", "Parameters", "describe", "json_schema", "load"]
+__all__ = [
+    "UNDER_DVC",
+    "ConfigError",
+    "Loaded",
+    "Parameters",
+    "describe",
+    "json_schema",
+    "line_of",
+    "load",
+    "load_with_places",
+    "overrides",
+    "was_given",
+]
 
 UNDER_DVC = "under_dvc"
 """Override that says a DVC stage runs the workflow; only `device` may go with it."""
@@ -24,6 +43,17 @@ DEVICE = "device"
 """Parameter that is no part of any configuration, so that it may be chosen anywhere."""
 
 _MOST_PROBLEMS = 100
+
+
+class Loaded(NamedTuple):
+    """Checked parameters, and where each value comes from."""
+
+    parameters: Parameters
+    file: str
+    document: Document
+    overridden: set[Path_]
+    expansion: Expansion
+    defaults: Defaults
 
 
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Parameters:
@@ -42,6 +72,11 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Parame
         >>> load("params.yaml", {"suite": "smoke"}).suite  # doctest: +SKIP
         'smoke'
     """
+    return load_with_places(path, overrides).parameters
+
+
+def load_with_places(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Loaded:
+    """Do what :func:`load` does, and return also where each value comes from."""
     name = _display(path)
     document = read(Path(path), name)
     values = document.values
@@ -55,16 +90,44 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> Parame
         problems += _override(values, dict(overrides or {}), overridden)
     except RecursionError:
         raise ConfigError("--config: a block that holds itself. Write the values out.") from None
+    expansion = Expansion(values)
+    problems += expansion.problems
+    values = expansion.values
+    defaults = Defaults(values, expansion.written)
     problems += check_imported(values, Path(path).parent)
     params = None
     try:
         params = Parameters.model_validate(values)
     except ValidationError as error:
         problems += validation_problems(error, values, Parameters)
-    problems += cross_check(values)
+    problems += cross_check(values, defaults.rules)
     if params is None or problems:
-        raise ConfigError(_texts(problems, document, overridden, name))
-    return params
+        raise ConfigError(_texts(problems, document, expansion, overridden, name))
+    params._notes = tuple(defaults.notes)
+    return Loaded(params, name, document, overridden, expansion, defaults)
+
+
+def overrides(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the overrides that `KEY=VALUE` stand for, as ``snakemake --config`` reads them.
+
+    Raises:
+        ConfigError: a text is not of that form.
+
+    Example:
+        >>> overrides(["suite=paper", "models={t3vae_nu9: {nu: 8.0}}"])
+        {'suite': 'paper', 'models': {'t3vae_nu9': {'nu': '8.0'}}}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        try:
+            found[key] = yaml.load(value, Loader=yaml.BaseLoader)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals:
+            message = "must be KEY=VALUE, such as suite=paper or 'models={t3vae_nu9: {nu: 8.0}}'."
+            raise ConfigError(f"--config: {shown(text)}: {message}")
+    return found
 
 
 def describe() -> str:
@@ -148,33 +211,55 @@ def _parsed(value: Any) -> Any:
 
 
 def _texts(
-    problems: list[Problem], document: Document, overridden: set[Path_], name: str
+    problems: list[Problem],
+    document: Document,
+    expansion: Expansion,
+    overridden: set[Path_],
+    name: str,
 ) -> list[str]:
-    """Write the problems in the order of the file, those of the command line first."""
+    """Write the problems in the order of the file, those of the command line first.
 
-    def line(problem: Problem) -> int:
-        if problem.line is not None:
-            return problem.line
-        path = problem.path
-        if any(path[: len(prefix)] == prefix for prefix in overridden):
-            return 0
-        while path and path not in document.lines:
-            path = path[:-1]
-        return document.lines.get(path, 1)
-
-    placed = sorted({(line(problem), *_text(problem)) for problem in problems})
-    texts = [f"{f'{name}:{line}' if line else '--config'}: {text}" for line, _, text in placed]
+    A mistake in a block that others are like is reported once, where it is written.
+    """
+    found: dict[tuple[Path_, str | None, str], tuple[int, str, str]] = {}
+    told = {(problem.path, problem.message) for problem in problems}
+    for problem in problems:
+        if any((path, problem.message) in told for path in expansion.taken_from(problem.path)):
+            continue
+        written, line = problem.path, problem.line
+        if line is None:
+            written = expansion.written(problem.path)
+            line = 0 if was_given(written, overridden) else line_of(written, document.lines)
+        key = (written, problem.value, problem.message)
+        where = written if expansion.made(problem.path) else problem.path
+        found.setdefault(key, (line, *_text(problem, where, written)))
+    texts = [
+        f"{f'{name}:{line}' if line else '--config'}: {text}"
+        for line, _, text in sorted(set(found.values()))
+    ]
     if len(texts) > _MOST_PROBLEMS:
         texts[_MOST_PROBLEMS:] = [f"{name}: and {len(texts) - _MOST_PROBLEMS} more problems."]
     return texts
 
 
-def _text(problem: Problem) -> tuple[str, str]:
-    where = dotted(problem.path)
+def was_given(path: Path_, overridden: set[Path_]) -> bool:
+    """Say whether a value was set by an override."""
+    return any(path[: len(prefix)] == prefix for prefix in overridden)
+
+
+def line_of(path: Path_, lines: Mapping[Path_, int]) -> int:
+    """Return the line of a value, or of the nearest block around it that has one."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
+
+
+def _text(problem: Problem, path: Path_, written: Path_) -> tuple[str, str]:
+    """Return place and text of a problem; a value taken from another block says from where."""
+    taken = written[:2] != path[:2]
+    where = dotted(path if taken else written)
     value = "" if problem.value is None else f" = {problem.value}"
     if not where:
-        return (
-            where,
-            f"{problem.value}: {problem.message}" if value else problem.message,
-        )
-    return where, f"{where}{value}: {problem.message}"
+        return where, f"{problem.value}: {problem.message}" if value else problem.message
+    source = f" (from {dotted(written[:2])})" if taken else ""
+    return where, f"{where}{value}{source}: {problem.message}"

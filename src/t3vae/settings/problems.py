@@ -137,6 +137,7 @@ def _tag(place: Place) -> Any:
     more = {
         "family": ", or an import path package.module:Class",
         "kind": ", or an import path package.module:function",
+        "source": ", or an import path package.module:function",
     }.get(key, "")
     if not isinstance(place.value, dict):
         example = f"{{{key}: {names[0]}, ...}}"

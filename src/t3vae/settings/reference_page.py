@@ -12,9 +12,11 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from t3vae.settings.config import DATA_FIGURES, IMAGE, LATENTS, THEORY_FIGURES, Parameters
+from t3vae.settings.catalogue import IMAGE
+from t3vae.settings.config import LATENTS, Parameters
 from t3vae.settings.declarations import allowed, plain, variants
-from t3vae.settings.metric_options import METRICS
+from t3vae.settings.figures import FIGURES
+from t3vae.settings.metrics import METRICS
 
 __all__ = ["Row", "page", "rows"]
 
@@ -91,14 +93,14 @@ def page() -> str:
         f"* Figures of a data set with one column: {_list(_figures(1))}.",
         f"* Figures of a data set with two columns: {_list(_figures(2))}.",
         f"* Figures of a data set of images: {_list(_figures(IMAGE))}.",
-        f"* Figures of the source `constants`: {_list(THEORY_FIGURES)}.",
+        f"* Figures of the source `constants`: {_list(_figures(None))}.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _figures(dimension: int) -> list[str]:
-    return [name for name, dimensions in DATA_FIGURES.items() if dimension in dimensions]
+def _figures(columns: int | None) -> list[str]:
+    return [name for name, figure in FIGURES.items() if figure.fits(columns)]
 
 
 def _list(names: Any) -> str:
@@ -119,6 +121,10 @@ declarations that check the file (`python -m t3vae.settings.reference_page > doc
   `--config 'models={t3vae_nu9: {nu: 8.0}}'` replaces one inside a block.
 * `family` may be an import path `package.module:Class` of a class of your own; its nested pydantic
   class `Config` declares the parameters.
+* `source` of a data set may be an import path `package.module:function` of a custom function that
+  returns the arrays (`build(config)`, or `read(config, root)` where it reads files); `rows`,
+  `columns` and `labelled` say what they are, its other keys are passed on. What its key
+  `folder` or `file` names is followed: other content prepares the data anew.
 * `kind` of a network may be an import path `package.module:function` of a function of your own that
   builds encoder and decoder; its other keys are its arguments."""
 

@@ -7,6 +7,7 @@ writes the tables that figures, the report and ``dvc metrics`` read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,9 @@ import pandas as pd
 from t3vae import datasets
 from t3vae.datasets.prepared import Prepared
 from t3vae.errors import DataError
-from t3vae.metrics.labels import METRICS
 from t3vae.metrics.summary import paired, summarise
 from t3vae.provenance import digests
 from t3vae.runtime import files, layout
-from t3vae.stages import part
 from t3vae.tables import density_curves, headlines, latent_mismatch, loss_histories, names
 from t3vae.tables.csv_files import frame, read_table, write_table
 from t3vae.tables.density_grids import Heatmaps
@@ -153,7 +152,9 @@ class _Collector:
     def _images(self, data: Prepared) -> Any:
         names = ("test", "test_labels", "test_attributes")
         found = {n: data.array(n) for n in names if f"{n}.npy" in data.manifest["arrays"]}
-        return part("collect_images")(data.manifest, found, self.wanted)
+        return import_module("t3vae.tables.image_tables").ImageTables(
+            data.manifest, found, self.wanted
+        )
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by file name."""
@@ -292,8 +293,7 @@ class _Collector:
     def _metric_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows = []
         for row in summarise(self.entries):
-            known = METRICS.get(row["metric"])
-            shown = {"label": known.label, "direction": known.direction} if known else {}
+            shown = self.config["labels"].get(row["metric"], {})
             rows.append({**row, **shown, "experiment": self.experiment})
         control = self.config.get("control")
         # images are compared under the distribution that each model itself generates from

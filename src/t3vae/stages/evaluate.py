@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from t3vae.errors import DataError
 from t3vae.metrics.reference import Reference, Sample, options_of
 from t3vae.provenance import digests
 from t3vae.runtime import files, layout, seeding
-from t3vae.stages import part
+from t3vae.settings.metrics import METRICS
 from t3vae.training import runs
 
 __all__ = ["run"]
@@ -60,8 +61,9 @@ def run(
 
     folder = layout.under(root, layout.run_dir(experiment, model, seed))
     if "extractors" in config:
-        evaluate = part("evaluate_images")
-        entries, more, shown = evaluate(root, config, folder, samples, data, device)
+        # Loaded here, so that results on numbers do not depend on it.
+        images = import_module("t3vae.stages.evaluate_images")
+        entries, more, shown = images.entries(root, config, folder, samples, data, device)
         inputs |= more
     else:
         shown = None
@@ -118,7 +120,7 @@ def _of_samples(
     samples: Mapping[str, Array], reference: Reference, config: Mapping[str, Any]
 ) -> list[Entry]:
     """Return the entries of the metrics of samples, for each latent distribution."""
-    names = [name for name in config["metrics"] if name not in metrics.FROM_MODEL]
+    names = [name for name in config["metrics"] if METRICS[name].of != "model"]
     found: dict[str, list[Entry]] = {}
     shared: dict[tuple[str, str], Entry] = {}
     for latent in config["latents"]:

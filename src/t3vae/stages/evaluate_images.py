@@ -24,6 +24,7 @@ from t3vae.metrics.features import Features
 from t3vae.metrics.reference import entry, options_of
 from t3vae.provenance import digests
 from t3vae.runtime import files, layout, seeding
+from t3vae.settings.metrics import METRICS
 from t3vae.training import checkpoint
 
 __all__ = ["RECONSTRUCTION", "entries"]
@@ -175,7 +176,7 @@ class _Run:
 
     def of_features(self) -> Iterator[Entry]:
         """Yield the entries of all metrics of features, reconstructions first."""
-        wanted = [name for name in self.names if name in metrics.OF_FEATURES]
+        wanted = [name for name in self.names if METRICS[name].of == "features"]
         through = {name: self._through(name) for name in wanted}
         loaded: dict[str, Extractor] = {}
         absent: dict[str, str] = {}

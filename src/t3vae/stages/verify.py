@@ -8,271 +8,124 @@ evaluation use.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
+from t3vae.datasets.bivariate import BivariateTMixture
+from t3vae.datasets.long_tail import class_counts
+from t3vae.datasets.synthetic import UnivariateTMixture
 from t3vae.errors import ConfigError, T3VAEError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from t3vae.maths import divergence, hierarchical, objectives, tilted
+from t3vae.maths.constants import gamma_constants, hierarchical_constants
+from t3vae.maths.distributions import DiagonalGaussian, MultivariateT
+from t3vae.metrics.frechet import frechet_distance
+from t3vae.metrics.hill import hill
+from t3vae.metrics.kernel import mmd_linear, mmd_unbiased
+from t3vae.metrics.stein import ksd_imq_rows
 
 __all__ = ["FUNCTIONS", "CaseResult", "evaluate_case", "load_cases", "verify"]
 
 DEFAULT_RTOL, DEFAULT_ATOL = 1e-9, 1e-11
+NUMBERS = {
+    *("nu", "n", "m", "m1", "m2", "sigma", "beta", "kappa", "w1", "nu_p", "tau", "d", "r", "k"),
+    *("sigma2", "p", "n_max", "num_classes", "imbalance"),
+}
+"""Arguments that are passed as they are; all others become tensors in float64."""
 
 
-def _call(target: str, *args: Any, **kwargs: Any) -> Any:
-    """Call ``module:function`` of this package, imported at that moment."""
-    module, name = target.split(":")
-    return getattr(importlib.import_module(f"t3vae.{module}"), name)(*args, **kwargs)
+def _gamma_loss(x: Any, recon: Any, mu: Any, logvar: Any, nu: Any, sigma: Any, beta: Any) -> Any:
+    constants = gamma_constants(nu, x.shape[-1], mu.shape[-1], sigma)
+    error = (x - recon).square().sum(-1).mean() / sigma**2
+    reg = divergence.gamma_regularizer(mu, logvar, constants).mean()
+    loss = 0.5 * (error + reg - constants.nu_prime_tau_sq)
+    return {"recon": error, "reg": reg, "total_2x": error + beta * reg, "L_gamma": loss}
 
 
-def _tensor(values: Any) -> Tensor:
-    import torch
-
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def _array(values: Any) -> np.ndarray:
-    return np.asarray(values, dtype=np.float64)
-
-
-def _constants(nu: float, n: int, m: int, sigma: float) -> Any:
-    return _call("maths.constants:gamma_constants", nu, n, m, sigma).to_dict()
-
-
-def _gamma_reg(mu: Any, logvar: Any, nu: float, n: int, sigma: float) -> Any:
-    mean = _tensor(mu)
-    constants = _call("maths.constants:gamma_constants", nu, n, mean.shape[-1], sigma)
-    return _call("maths.divergence:gamma_regularizer", mean, _tensor(logvar), constants)
-
-
-def _gamma_loss(
-    x: Any, recon: Any, mu: Any, logvar: Any, nu: float, sigma: float, beta: float
-) -> Any:
-    data, mean = _tensor(x), _tensor(mu)
-    constants = _call("maths.constants:gamma_constants", nu, data.shape[-1], mean.shape[-1], sigma)
-    loss = _call(
-        "maths.divergence:gamma_loss", data, _tensor(recon), mean, _tensor(logvar), constants, beta
-    )
-    return {
-        "recon": loss.reconstruction,
-        "reg": loss.regularizer,
-        "total_2x": loss.total,
-        "L_gamma": loss.loss,
-    }
-
-
-def _t_logpdf(x: Any, mu: Any, Sigma_diag: Any, nu: float) -> Any:
-    distribution = _call(
-        "maths.distributions:MultivariateT", _tensor(mu), _tensor(Sigma_diag).sqrt(), nu
-    )
-    return distribution.log_prob(_tensor(x))
-
-
-def _joint_logpdf(x: Any, z: Any, recon: Any, nu: float, sigma: float) -> Any:
-    return _call("maths.divergence:joint_log_prob", *map(_tensor, (x, z, recon)), nu, sigma)
-
-
-def _gamma_divergence(mu0: Any, S0: Any, mu1: Any, S1: Any, nu: float) -> Any:
-    tensors = (_tensor(values) for values in (mu0, S0, mu1, S1))
-    return _call("maths.divergence:gamma_divergence_t", *tensors, nu)
-
-
-def _t3h_constants(nu: float, n: int, m1: int, m2: int, sigma: float) -> Any:
-    return _call("maths.constants:hierarchical_constants", nu, n, m1, m2, sigma).to_dict()
+def _joint_logpdf(x: Any, z: Any, recon: Any, nu: Any, sigma: Any) -> Any:
+    """The latent variable and the standardised error are jointly t."""
+    point = torch.cat((z, (x - recon) / sigma), -1)
+    joint = MultivariateT(torch.zeros(point.shape[-1], dtype=point.dtype), 1.0, nu)
+    return joint.log_prob(point) - x.shape[-1] * math.log(sigma)
 
 
 def _t3h_loss(
-    x: Any,
-    recon: Any,
-    mu1: Any,
-    lv1: Any,
-    mu2: Any,
-    lv2: Any,
-    prior_mu2: Any,
-    nu: float,
-    sigma: float,
-    w1: Any,
-) -> Any:
-    data, level1, level2 = _tensor(x), _tensor(mu1), _tensor(mu2)
-    sizes = (tensor.shape[-1] for tensor in (data, level1, level2))
-    constants = _call("maths.constants:hierarchical_constants", nu, *sizes, sigma)
-    loss = _call(
-        "maths.hierarchical:hierarchical_loss",
-        data,
-        _tensor(recon),
-        level1,
-        _tensor(lv1),
-        level2,
-        _tensor(lv2),
-        _tensor(prior_mu2),
-        constants,
-        None if w1 == "1+gamma" else float(w1),
+    x: Any, recon: Any, mu1: Any, lv1: Any, mu2: Any, lv2: Any, prior_mu2: Any,
+    nu: Any, sigma: Any, w1: Any,
+) -> Any:  # fmt: skip
+    constants = hierarchical_constants(nu, x.shape[-1], mu1.shape[-1], mu2.shape[-1], sigma)
+    reg1, reg2 = hierarchical.hierarchical_regularizers(
+        mu1, lv1, mu2, lv2, prior_mu2, constants, None if w1 == "1+gamma" else float(w1)
     )
-    return {
-        "reg1": loss.regularizer1,
-        "reg2": loss.regularizer2,
-        "recon": loss.reconstruction,
-        "total_2x": loss.total,
-    }
+    error = (x - recon).square().sum(-1).mean() / sigma**2
+    parts = {"reg1": reg1.mean(), "reg2": reg2.mean(), "recon": error}
+    return {**parts, "total_2x": sum(parts.values())}
 
 
-def _t3h_joint_reg(
-    mu1: Any, lv1: Any, mu2: Any, lv2: Any, prior_mu2: Any, nu: float, n: int, sigma: float
-) -> Any:
-    tensors = [_tensor(values) for values in (mu1, lv1, mu2, lv2, prior_mu2)]
-    m = tensors[0].shape[-1] + tensors[2].shape[-1]
-    constants = _call("maths.constants:gamma_constants", nu, n, m, sigma)
-    return _call("maths.hierarchical:joint_hierarchical_regularizer", *tensors, constants)
-
-
-def _ct3_reg(mu: Any, logvar: Any, class_mu: Any, nu: float, n: int, sigma: float) -> Any:
-    mean = _tensor(mu)
-    constants = _call("maths.constants:gamma_constants", nu, n, mean.shape[-1], sigma)
-    return _call(
-        "maths.divergence:conditional_regularizer",
-        mean,
-        _tensor(logvar),
-        _tensor(class_mu),
-        constants,
-    )
-
-
-def _kl_gauss_2x(mu: Any, logvar: Any, kappa: float) -> Any:
-    return _call("maths.objectives:gaussian_kl_2x", _tensor(mu), _tensor(logvar), kappa)
-
-
-def _neg_elbo_gauss(x: Any, recon: Any, mu: Any, logvar: Any, sigma: float, kappa: float) -> Any:
-    tensors = (_tensor(values) for values in (x, recon, mu, logvar))
-    return _call("maths.objectives:negative_elbo_gaussian", *tensors, sigma, kappa)
-
-
-def _studentt_nll_2x(x: Any, mu: Any, loglam: Any, lognu: Any) -> Any:
-    tensors = (_tensor(values) for values in (x, mu, loglam, lognu))
-    return _call("maths.objectives:student_t_nll_2x", *tensors)
-
-
-def _devae_reg_2x(z: Any, logvar: Any, nu: float) -> Any:
-    return _call("maths.objectives:de_regularizer_2x", _tensor(z), _tensor(logvar), nu)
-
-
-def _vaest_reg_2x(z: Any, mu: Any, var: Any, nu_q: Any, nu_p: float) -> Any:
-    tensors = (_tensor(values) for values in (z, mu, var, nu_q))
-    return _call("maths.objectives:student_t_kl_2x", *tensors, nu_p)
-
-
-def _tilted_mu_star(tau: float, d: int) -> Any:
-    return _call("maths.tilted:tilted_mu_star", tau, d)
-
-
-def _tilted_kl(r: float, tau: float, d: int) -> Any:
-    return _call("maths.tilted:tilted_kl", r, tau, d)
-
-
-def _tilted_log_z(tau: float, d: int) -> Any:
-    return _call("maths.tilted:tilted_log_normalizer", tau, d)
-
-
-def _tilted_reg_2x(mu: Any, tau: float) -> Any:
-    return _call("maths.tilted:tilted_regularizer_2x", _tensor(mu), tau)
-
-
-def _factor_tc_2x(logits: Any) -> Any:
-    return _call("maths.objectives:total_correlation_2x", _tensor(logits))
-
-
-def _factor_disc_loss(logits_joint: Any, logits_perm: Any) -> Any:
-    return _call("maths.objectives:discriminator_loss", _tensor(logits_joint), _tensor(logits_perm))
-
-
-def _lt_class_counts(n_max: int, num_classes: int, imbalance: float) -> Any:
-    return _call("datasets.long_tail:class_counts", n_max, num_classes, imbalance)
-
-
-def _mmd_linear(a: Any, b: Any) -> Any:
-    return _call("metrics.kernel:mmd_linear", _array(a), _array(b))
-
-
-def _mmd_u(a: Any, b: Any, sigma2: float) -> Any:
-    return _call("metrics.kernel:mmd_unbiased", _array(a), _array(b), sigma2)
-
-
-def _hill(x: Any, k: int) -> Any:
-    return _call("metrics.hill:hill", _array(x), k)
-
-
-def _frechet_distance(mu1: Any, S1: Any, mu2: Any, S2: Any) -> Any:
-    return _call("metrics.frechet:frechet_distance", mu1, S1, mu2, S2)
-
-
-def _uni_logpdf(x: Any) -> Any:
-    return _call("datasets.synthetic:uni_logpdf", _array(x))
-
-
-def _uni_score(x: Any) -> Any:
-    return _call("datasets.synthetic:uni_score", _array(x))
-
-
-def _uni_quantile(p: Any) -> Any:
-    return _call("datasets.synthetic:uni_quantile", p)
-
-
-def _biv_pdf(a: Any, b: Any) -> Any:
-    return _call("datasets.bivariate:biv_pdf", a, b)
-
-
-def _ksd_imq_u(x: Any, score: Any) -> Any:
-    return _call("metrics.stein:ksd_imq_u", _array(x), _array(score))
-
-
-#: What a vector's ``fn`` may be.
+#: What a vector's ``fn`` may be; the arguments of a vector have the names of these.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "constants": _constants,
-    "gamma_reg": _gamma_reg,
+    "constants": lambda nu, n, m, sigma: gamma_constants(nu, n, m, sigma).to_dict(),
+    "gamma_reg": lambda mu, logvar, nu, n, sigma: divergence.gamma_regularizer(
+        mu, logvar, gamma_constants(nu, n, mu.shape[-1], sigma)
+    ),
     "gamma_loss": _gamma_loss,
-    "t_logpdf": _t_logpdf,
+    "t_logpdf": lambda x, mu, Sigma_diag, nu: MultivariateT(mu, Sigma_diag.sqrt(), nu).log_prob(x),
     "joint_logpdf": _joint_logpdf,
-    "D_gamma_t": _gamma_divergence,
-    "t3h_constants": _t3h_constants,
+    "D_gamma_t": lambda mu0, S0, mu1, S1, nu: divergence.gamma_divergence_t(mu0, S0, mu1, S1, nu),
+    "t3h_constants": lambda nu, n, m1, m2, sigma: hierarchical_constants(
+        nu, n, m1, m2, sigma
+    ).to_dict(),
     "t3h_loss": _t3h_loss,
-    "t3h_joint_reg": _t3h_joint_reg,
-    "ct3_reg": _ct3_reg,
-    "kl_gauss_2x": _kl_gauss_2x,
-    "neg_elbo_gauss": _neg_elbo_gauss,
-    "studentt_nll_2x": _studentt_nll_2x,
-    "devae_reg_2x": _devae_reg_2x,
-    "vaest_reg_2x": _vaest_reg_2x,
-    "tilted_mu_star": _tilted_mu_star,
-    "tilted_kl": _tilted_kl,
-    "tilted_logZ": _tilted_log_z,
-    "tilted_reg_2x": _tilted_reg_2x,
-    "factor_tc_2x": _factor_tc_2x,
-    "factor_disc_loss": _factor_disc_loss,
-    "lt_class_counts": _lt_class_counts,
-    "mmd_linear": _mmd_linear,
-    "mmd_u": _mmd_u,
-    "hill": _hill,
-    "frechet_distance": _frechet_distance,
-    "uni_logpdf": _uni_logpdf,
-    "uni_score": _uni_score,
-    "uni_quantile": _uni_quantile,
-    "biv_pdf": _biv_pdf,
-    "ksd_imq_u": _ksd_imq_u,
+    "t3h_joint_reg": lambda mu1, lv1, mu2, lv2, prior_mu2, nu, n, sigma: (
+        hierarchical.joint_hierarchical_regularizer(
+            *(mu1, lv1, mu2, lv2, prior_mu2),
+            gamma_constants(nu, n, mu1.shape[-1] + mu2.shape[-1], sigma),
+        )
+    ),
+    "ct3_reg": lambda mu, logvar, class_mu, nu, n, sigma: divergence.conditional_regularizer(
+        mu, logvar, class_mu, gamma_constants(nu, n, mu.shape[-1], sigma)
+    ),
+    "kl_gauss_2x": lambda mu, logvar, kappa: objectives.gaussian_kl_2x(mu, logvar, kappa),
+    "neg_elbo_gauss": lambda x, recon, mu, logvar, sigma, kappa: (
+        0.5 * objectives.gaussian_kl_2x(mu, logvar, kappa)
+        - DiagonalGaussian(recon, sigma).log_prob(x)
+    ).mean(),
+    "studentt_nll_2x": objectives.student_t_nll_2x,
+    "devae_reg_2x": objectives.de_regularizer_2x,
+    "vaest_reg_2x": objectives.student_t_kl_2x,
+    "tilted_mu_star": tilted.tilted_mu_star,
+    "tilted_kl": lambda r, tau, d: (
+        tilted.tilted_log_normalizer(tau, d) - tau * tilted.tilted_mean_norm(r, d) + 0.5 * r * r
+    ),
+    "tilted_logZ": tilted.tilted_log_normalizer,
+    "tilted_reg_2x": tilted.tilted_regularizer_2x,
+    "factor_tc_2x": objectives.total_correlation_2x,
+    "factor_disc_loss": lambda logits_joint, logits_perm: objectives.discriminator_loss(
+        logits_joint, logits_perm
+    ),
+    "lt_class_counts": lambda n_max, num_classes, imbalance: class_counts(
+        n_max, num_classes, imbalance
+    ),
+    "mmd_linear": mmd_linear,
+    "mmd_u": mmd_unbiased,
+    "hill": hill,
+    "frechet_distance": lambda mu1, S1, mu2, S2: frechet_distance(mu1, S1, mu2, S2),
+    "uni_logpdf": lambda x: UnivariateTMixture().log_prob(x),
+    "uni_score": lambda x: UnivariateTMixture().score(x),
+    "uni_quantile": lambda p: UnivariateTMixture().quantile(p),
+    "biv_pdf": lambda a, b: BivariateTMixture().pdf(np.stack((a, b), -1)).reshape(np.shape(a)),
+    "ksd_imq_u": lambda x, score: ksd_imq_rows(x, score).mean(),
 }
 
 
-@dataclass(frozen=True)
-class CaseResult:
+class CaseResult(NamedTuple):
     """Outcome of one case.
 
     Attributes:
@@ -336,33 +189,34 @@ def evaluate_case(case: Mapping[str, Any]) -> CaseResult:
         "unknown function 'hill_climb'"
     """
     case_id, name = str(case.get("id", "?")), str(case.get("fn", "?"))
-
-    def failure(problem: str) -> CaseResult:
-        return CaseResult(case_id, name, math.inf, problem)
-
-    if name not in FUNCTIONS:
-        return failure(f"unknown function {name!r}")
-    args = case.get("args")
-    if not isinstance(args, dict):
-        return failure("args: must be an object of named arguments")
-    if "expect" not in case:
-        return failure("expect: is missing")
-    known = inspect.signature(FUNCTIONS[name]).parameters
-    unknown = [key for key in args if key not in known]
-    missing = [key for key in known if key not in args]
-    if unknown or missing:
-        parts = [f"unknown argument {key!r}" for key in unknown]
-        parts += [f"missing argument {key!r}" for key in missing]
-        return failure(", ".join(parts))
     try:
-        rtol = float(case.get("rtol", DEFAULT_RTOL))
-        atol = float(case.get("atol", DEFAULT_ATOL))
-        excess = _excess(FUNCTIONS[name](**args), case["expect"], rtol, atol)
+        if name not in FUNCTIONS:
+            raise ConfigError(f"unknown function {name!r}")
+        args, known = case.get("args"), inspect.signature(FUNCTIONS[name]).parameters
+        if not isinstance(args, dict):
+            raise ConfigError("args: must be an object of named arguments")
+        if "expect" not in case:
+            raise ConfigError("expect: is missing")
+        problems = [f"unknown argument {key!r}" for key in args if key not in known]
+        problems += [f"missing argument {key!r}" for key in known if key not in args]
+        if problems:
+            raise ConfigError(", ".join(problems))
+        given = {
+            key: value if key in NUMBERS else torch.tensor(value, dtype=torch.float64)
+            for key, value in args.items()
+        }
+        rtol, atol = (
+            float(case.get(key, default))
+            for key, default in (("rtol", DEFAULT_RTOL), ("atol", DEFAULT_ATOL))
+        )
+        return CaseResult(
+            case_id, name, _excess(FUNCTIONS[name](**given), case["expect"], rtol, atol)
+        )
     except T3VAEError as error:
-        return failure(str(error))
+        problem = str(error)
     except Exception as error:
-        return failure(f"{type(error).__name__}: {error}")
-    return CaseResult(case_id, name, excess)
+        problem = f"{type(error).__name__}: {error}"
+    return CaseResult(case_id, name, math.inf, problem)
 
 
 def verify(path: Path | None = None, echo: Callable[[str], None] = print) -> int:
@@ -420,8 +274,7 @@ def _excess(actual: Any, expected: Any, rtol: float, atol: float) -> float:
             (_excess(actual[key], expected[key], rtol, atol) for key in expected),
             default=-atol,
         )
-    wanted = _array(expected)
-    got = _array(actual.detach().cpu() if hasattr(actual, "detach") else actual)
+    wanted, got = (np.asarray(values, dtype=np.float64) for values in (expected, actual))
     if got.shape != wanted.shape:
         raise ValueError(f"the result has shape {got.shape}, expected is {wanted.shape}")
     if wanted.size == 0:

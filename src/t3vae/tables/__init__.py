@@ -8,31 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["READS", "names", "outputs", "reads"]
+from t3vae.settings.figures import FIGURES
+
+__all__ = ["names", "outputs", "reads"]
 
 #: Tables that every experiment with models has, whatever figures it lists.
 ALWAYS = ("metrics.csv", "paired.csv", "missing.csv", "runs.csv", "latent_mismatch.csv")
-
-#: Tables that each figure reads.
-READS: dict[str, tuple[str, ...]] = {
-    "density": ("densities.csv",),
-    "density_log": ("densities_log.csv",),
-    "survival": ("survival.csv",),
-    "tail_qq": ("quantiles.csv",),
-    "heatmaps": ("heatmaps.csv",),
-    "metrics": ("metrics.csv",),
-    "history": ("history.csv",),
-    "aggregate": ("aggregate.csv", "latent_mismatch.csv"),
-    "samples": ("samples.csv",),
-    "reconstructions": ("reconstructions.csv",),
-    "paired": ("paired.csv",),
-    "per_class": ("per_class.csv",),
-    "class_curves": ("per_class.csv", "paired.csv"),
-    "attributes": ("attributes.csv",),
-    "regularizer": ("regularizer.csv",),
-    "tau_alpha": ("tau_alpha.csv",),
-    "high_dimension": ("high_dimension.csv",),
-}
 
 
 def reads(figure: str) -> list[str]:
@@ -42,7 +23,7 @@ def reads(figure: str) -> list[str]:
         >>> reads("survival")
         ['survival.csv']
     """
-    return list(READS.get(figure, ()))
+    return list(FIGURES[figure].tables) if figure in FIGURES else []
 
 
 def names(config: Mapping[str, Any]) -> list[str]:

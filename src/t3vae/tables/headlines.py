@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 import pandas as pd
 
-__all__ = ["HEADLINES", "IMAGE_SUMMARY", "SUMMARY", "Headline", "select", "summary"]
+__all__ = ["HEADLINES", "SUMMARY", "Headline", "select", "summary"]
 
 
 @dataclass(frozen=True)
@@ -129,29 +129,14 @@ HEADLINES: tuple[Headline, ...] = (
     Headline("latent_radius", "latent_radius", ("all",), "radius ratio", "log", 1.0),
 )
 
-#: The same for an experiment on images.
-IMAGE_SUMMARY: tuple[tuple[str, str, str], ...] = (
-    ("reconstruction_error", "reconstruction_error", "reconstruction"),
-    ("frechet_reconstruction", "frechet", "reconstruction"),
-    ("frechet_prior", "frechet", "prior"),
-    ("frechet_alternative", "frechet", "alternative"),
-    ("frechet_fitted", "frechet", "fitted"),
-    ("frechet_tail_fitted", "frechet_tail", "fitted"),
-    ("coverage_fitted", "coverage", "fitted"),
-    ("class_f1_prior", "class_f1", "prior"),
-)
-
-#: At most eight numbers a model that `dvc metrics show` prints: (key, headline, latent
-#: distribution).
-SUMMARY: tuple[tuple[str, str, str], ...] = (
-    ("ks_prior", "ks", "prior"),
-    ("ks_fitted", "ks", "fitted"),
-    ("mmd_prior", "mmd", "prior"),
-    ("mmd_fitted", "mmd", "fitted"),
-    ("tail_mass_left_fitted", "tail_mass_left", "fitted"),
-    ("tail_mass_right_fitted", "tail_mass_right", "fitted"),
-    ("log_likelihood_prior", "log_likelihood", "prior"),
-    ("log_likelihood_fitted", "log_likelihood", "fitted"),
+#: Columns of `dvc metrics show`: (short name, headline). One row a model and at most five columns
+#: for all kinds of data, so that a row fits a terminal.
+SUMMARY: tuple[tuple[str, str], ...] = (
+    ("ks", "ks"),
+    ("tail", "tail_mass_right"),
+    ("loglik", "log_likelihood"),
+    ("frechet", "frechet"),
+    ("recon", "reconstruction_error"),
 )
 
 
@@ -194,14 +179,17 @@ def _ideal(metrics: pd.DataFrame, headline: Headline, group: str) -> float | Non
 
 
 def summary(metrics: pd.DataFrame, model: str) -> dict[str, float]:
-    """Return the headline numbers of one model, means over seeds; missing ones are left out."""
+    """Return the numbers of one model for ``dvc metrics``, means over seeds; missing ones omitted.
+
+    They are of samples from the fitted latent distribution, or from the prior where none was
+    fitted; the reconstruction error is of reconstructions. Five digits, as DVC shows.
+    """
     by_name = {headline.name: headline for headline in HEADLINES}
     found: dict[str, float] = {}
-    images = (metrics["latent"] == "reconstruction").any()
-    for key, name, latent in IMAGE_SUMMARY if images else SUMMARY:
+    for key, name in SUMMARY:
         rows = select(metrics, by_name[name])
-        rows = rows[(rows["model"] == model) & (rows["latent"] == latent)]
-        values = rows["mean"].dropna()
-        if len(values):
-            found[key] = float(f"{float(values.iloc[0]):.10g}")
+        means = rows[rows["model"] == model].set_index("latent")["mean"]
+        latents = [name for name in ("fitted", "prior", "reconstruction") if name in means.index]
+        if latents and not pd.isna(means[latents[0]]):
+            found[key] = float(f"{float(means[latents[0]]):.5g}")
     return found

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from t3vae.metrics.goodness import kolmogorov_smirnov_two_sample
 from t3vae.tables.csv_files import significant
 
 __all__ = ["AGGREGATE_COLUMNS", "MISMATCH_COLUMNS", "densities", "mismatch", "mismatch_row"]
@@ -32,15 +33,7 @@ def mismatch(a: Array, b: Array) -> float:
         >>> mismatch(np.zeros((5, 1)), np.ones((4, 1)))
         1.0
     """
-    return max(_distance(a[:, i], b[:, i]) for i in range(a.shape[1]))
-
-
-def _distance(a: Array, b: Array) -> float:
-    a, b = np.sort(a), np.sort(b)
-    both = np.concatenate([a, b])
-    gap = np.searchsorted(a, both, side="right") / len(a)
-    gap -= np.searchsorted(b, both, side="right") / len(b)
-    return float(np.abs(gap).max())
+    return max(kolmogorov_smirnov_two_sample(*columns)[0] for columns in zip(a.T, b.T, strict=True))
 
 
 def mismatch_row(model: str, latent: str, values: list[float]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from t3vae.errors import ConfigError, DataError
 from t3vae.models.base import Model
 from t3vae.networks.mlp import MLP
 
-__all__ = ["PRECISIONS", "Rows", "network_precision", "random_flip", "to_float"]
+__all__ = ["PRECISIONS", "Rows", "exact_kernels", "network_precision", "random_flip", "to_float"]
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -123,6 +123,22 @@ def _data(x: Any, model: Model, device: torch.device) -> Tensor:
             f"data: rows {rows} hold values that are not finite. Remove or repair them."
         )
     return tensor.contiguous()
+
+
+@contextmanager
+def exact_kernels() -> Iterator[None]:
+    """Let convolutions on an accelerator be repeatable, and float32 be float32, within a block.
+
+    Without it the same seed gives other bytes each time, also after a resumed training, and
+    products have ten bits of mantissa (TF32).
+    """
+    with torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled,
+        benchmark=False,
+        deterministic=True,
+        allow_tf32=False,
+    ):
+        yield
 
 
 @contextmanager

@@ -16,27 +16,16 @@ import numpy as np
 import torch
 
 from t3vae import models
-from t3vae.errors import CheckpointError, ConfigError, DataError
+from t3vae.errors import CheckpointError, DataError
 from t3vae.maths.distributions import TMixture
 from t3vae.models.base import Model
 from t3vae.runtime import files
+from t3vae.settings.families import FAMILIES
 
 __all__ = ["FORMAT", "describe", "fitted_tensors", "load", "load_run", "save", "set_fitted"]
 
 FORMAT = 1
 _FITTED = ("weights", "loc", "scale", "nu")
-# What building raises on a description that was not written by :func:`save`.
-_NOT_A_DESCRIPTION = (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    RuntimeError,
-    MemoryError,
-    ConfigError,
-)
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -127,9 +116,11 @@ def load(path: Path | str, device: str | torch.device = "cpu", *, imports: bool 
             network=description["network"],
             classes=description.get("classes"),
         )
+    except CheckpointError:
+        raise
     except DataError as error:
         raise CheckpointError(str(error)) from error
-    except _NOT_A_DESCRIPTION as error:
+    except Exception as error:  # whatever another's description makes of building
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{path}: not a checkpoint of this package ({first}). Train the model again."
@@ -159,8 +150,8 @@ def load_run(run_dir: Path | str, device: str | torch.device = "cpu") -> Model:
 
 def _check_import(path: Path, family: Any, imports: bool) -> None:
     """Refuse to run code that only the file names."""
-    module = str(models.FAMILIES.get(family, family)).partition(":")[0]
-    if family in models.FAMILIES or imports or module in sys.modules:
+    module = str(family).partition(":")[0]
+    if family in FAMILIES or imports or module in sys.modules:
         return
     raise CheckpointError(
         f"{path}: its family {family!r} lies outside this package, and loading it runs the code "

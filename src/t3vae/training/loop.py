@@ -23,7 +23,7 @@ from t3vae.models.base import Model
 from t3vae.runtime import seeding
 from t3vae.runtime.progress import bar
 from t3vae.runtime.scratch import Scratch, TerminationFlag
-from t3vae.training.batches import Rows, network_precision
+from t3vae.training.batches import Rows, exact_kernels, network_precision
 from t3vae.training.optimizer import FlatAdam
 
 __all__ = ["HISTORY_COLUMNS", "Result", "Settings", "fit"]
@@ -155,7 +155,7 @@ def fit(
     run = _Run(model, train, held_out, chosen, seed, flip=flip)
     scratch = Scratch(Path(path) if path else None, key or run.digest())
     with scratch.lock(), TerminationFlag() as flag, torch.random.fork_rng():
-        with network_precision(model, chosen.precision):
+        with network_precision(model, chosen.precision), exact_kernels():
             result = run.train(scratch, flag, label, keep=finish is not None)
         if finish is None:
             scratch.clear()
@@ -345,7 +345,7 @@ class _Run:
 
     def _save(self, scratch: Scratch) -> None:
         tensors = {f"best/{name}": value for name, value in self.best_buffers.items()}
-        tensors["best"] = self.best
+        tensors["best"] = self.optimizer.packed(self.best)
         if not self._finished():  # else nothing but the best epoch is wanted any more
             self._count_seconds()
             state = self.optimizer.state()
@@ -368,7 +368,7 @@ class _Run:
         self.position = _Position(
             **record, best_total=math.inf if best_total is None else best_total
         )
-        self.best.copy_(tensors["best"])
+        self.optimizer.unpack(tensors["best"], self.best)
         for name, buffer in self.best_buffers.items():
             buffer.copy_(tensors[f"best/{name}"])
         if self._finished():

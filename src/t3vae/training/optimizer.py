@@ -1,7 +1,9 @@
 """Adam on one flat parameter vector: one kernel call a step, whatever the model.
 
 The parameters of a module become views of one contiguous vector, and their gradients
-views of another, so that a step costs one fused call and saving costs one copy.
+views of another, so that a step costs one fused call and saving costs one copy. On an
+accelerator each view starts at a multiple of :data:`ALIGNMENT` numbers, since kernels there
+read several numbers at once; the gaps hold zeros, which Adam leaves at zero.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 __all__ = ["FlatAdam"]
+
+ALIGNMENT = 64
 
 
 class FlatAdam:
@@ -51,9 +55,11 @@ class FlatAdam:
         overrides: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         members = [[p for p in group if p.requires_grad] for group in groups]
-        size = sum(parameter.numel() for group in members for parameter in group)
         like = members[0][0].detach()
-        self.values = torch.empty(size, dtype=like.dtype, device=like.device)
+        step = 1 if like.device.type == "cpu" else ALIGNMENT
+        sizes = [parameter.numel() for group in members for parameter in group]
+        size = sum(-(-count // step) * step for count in sizes)
+        self.values = torch.zeros(size, dtype=like.dtype, device=like.device)
         self.gradients = torch.zeros_like(self.values)
         self.first = torch.zeros_like(self.values)
         self.second = torch.zeros_like(self.values)
@@ -65,6 +71,7 @@ class FlatAdam:
             "betas": betas,
         }
         self._parts: list[tuple[list[Tensor], dict[str, Any]]] = []
+        self._slices: list[slice] = []
         start = 0
         for group, own in zip(members, overrides or [{}] * len(members), strict=True):
             first = start
@@ -73,7 +80,8 @@ class FlatAdam:
                 view.copy_(parameter.detach())
                 parameter.data = view
                 parameter.grad = _view(self.gradients, parameter, start)
-                start += parameter.numel()
+                self._slices.append(slice(start, start + parameter.numel()))
+                start += -(-parameter.numel() // step) * step
             vectors = (self.values, self.gradients, self.first, self.second)
             self._parts.append(([v[first:start] for v in vectors], {**common, **own}))
 
@@ -109,18 +117,30 @@ class FlatAdam:
             )
 
     def state(self) -> dict[str, Tensor]:
-        """Return what must survive an interruption."""
-        return {
-            "values": self.values,
-            "first": self.first,
-            "second": self.second,
-            "step_count": self.step_count,
-        }
+        """Return what must survive an interruption, without gaps: the same for every device."""
+        vectors = {"values": self.values, "first": self.first, "second": self.second}
+        packed = {name: self.packed(vector) for name, vector in vectors.items()}
+        return {**packed, "step_count": self.step_count}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take over a state, in place."""
-        for name, tensor in self.state().items():
-            tensor.copy_(state[name])
+        for name in ("values", "first", "second"):
+            self.unpack(state[name], getattr(self, name))
+        self.step_count.copy_(state["step_count"])
+
+    def packed(self, vector: Tensor) -> Tensor:
+        """Return a vector like :attr:`values` without its gaps."""
+        if sum(part.stop - part.start for part in self._slices) == len(vector):
+            return vector
+        return torch.cat([vector[part] for part in self._slices])
+
+    def unpack(self, packed: Tensor, vector: Tensor) -> None:
+        """Fill a vector like :attr:`values` from one without gaps, in place."""
+        start = 0
+        for part in self._slices:
+            count = part.stop - part.start
+            vector[part].copy_(packed[start : start + count])
+            start += count
 
 
 def _view(vector: Tensor, parameter: Tensor, start: int) -> Tensor:

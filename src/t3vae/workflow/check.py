@@ -26,6 +26,7 @@ from t3vae.provenance.figure_metadata import read_provenance
 from t3vae.runtime import files, layout
 from t3vae.runtime.scratch import Scratch
 from t3vae.settings import parameters
+from t3vae.workflow import plan_files
 from t3vae.workflow.plan import Job, Plan
 
 __all__ = ["Finding", "examine", "prune_orphans", "prune_states", "refuse_unrecorded", "run"]
@@ -114,7 +115,10 @@ def run(
 def examine(
     root: Path, plan: Plan, *, records: bool = False, verbs: Collection[str] = ()
 ) -> list[Finding]:
-    """Return what is not well among the results of the suite, and all orphans."""
+    """Return what is not well among the results of the suite, and all orphans.
+
+    With ``records`` also which plan files are not those that DVC needs.
+    """
     findings: list[Finding] = []
     unwell: dict[str, str] = {}
     seen: dict[str, str | None] = {}
@@ -136,6 +140,9 @@ def examine(
             findings += _unrecorded(root, [p for p in job.outputs if p not in missing])
     if verbs:
         return findings
+    if records:
+        reason = "not the plan of these parameters and this code; `t3vae plan` writes it"
+        findings += [Finding("stale", path, reason) for path in plan_files.outdated(root, plan)]
     return findings + [
         Finding("orphaned", path, "no experiment of the parameters has it")
         for path in _orphans(root, plan)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from t3vae.runtime import layout
+from t3vae.settings.sources import source_of
 from t3vae.workflow.plan import Job, Plan
 
 __all__ = ["expected_bytes", "start_message"]
@@ -16,15 +17,6 @@ __all__ = ["expected_bytes", "start_message"]
 FLOAT32 = 4
 # Weights, tables, figures, logs and metadata of one run: small beside its samples.
 PER_JOB = 300_000
-COLUMNS = {"t_mixture_1d": 1, "t_mixture_2d": 2}
-# Images at most, those before the long-tail cut included, and bytes of one.
-IMAGES = {
-    "digits": (3_600, 64),
-    "cifar10": (110_000, 3072),
-    "cifar100": (110_000, 3072),
-    "svhn": (173_000, 3072),
-    "celeba": (203_000, 3 * 64 * 64),
-}
 
 
 def expected_bytes(plan: Plan) -> int:
@@ -39,21 +31,25 @@ def _bytes(plan: Plan, job: Job) -> int:
     config = job.config
     if job.verb == "prepare":
         rows = sum(config.get(split, 0) for split in ("train", "validation", "test"))
-        images, size = IMAGES.get(config["source"], (0, 0))
-        return PER_JOB + rows * COLUMNS.get(config["source"], 1) * FLOAT32 + images * size
+        columns, (images, size) = _width(config)
+        return PER_JOB + rows * columns * FLOAT32 + images * size
     if job.verb == "train":
         return PER_JOB + _weights(config["network"])
     if job.verb == "sample":
         sampling = config["sampling"]
-        source = plan.prepare(config["dataset"]).config["source"]
-        columns = COLUMNS.get(source, 1)
-        if source in IMAGES:
-            columns = IMAGES[source][1] // FLOAT32
+        columns, (_, size) = _width(plan.prepare(config["dataset"]).config)
+        columns = size // FLOAT32 or columns
         latent = plan.train(**job.names).config["latent_dim"]
         drawn = len(config["latents"]) * sampling["samples"] * (columns + latent)
         encoded = sampling["aggregate"] * latent
         return PER_JOB + FLOAT32 * (drawn + encoded + sampling["reconstructions"] * columns)
     return PER_JOB
+
+
+def _width(dataset: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:
+    """Return the columns of a row of numbers, and the number and bytes of images."""
+    source = source_of(dataset)
+    return (max(1, source.columns or 1), source.size) if source else (1, (0, 0))
 
 
 def _weights(network: Mapping[str, Any]) -> int:

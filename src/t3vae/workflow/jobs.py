@@ -1,50 +1,57 @@
-"""The jobs of a suite, and the resolved configuration of each: all that it depends on.
+"""The jobs of a suite, and the configuration of each: all that it depends on, of one type.
 
-A configuration is a plain JSON object. It holds what its own job reads and nothing else,
-so that a change of params.yaml reruns only what it concerns. The name of the experiment
-is in none of the configurations of training, sampling and evaluation.
+The plan makes a configuration from the parameters (:func:`config`), the workflow hands it on
+as JSON, and the verb reads it with the same type (:func:`parse`): one that another version
+wrote, or that was typed by hand, is refused with all its problems before anything runs. A
+configuration holds what its own job reads and nothing else, so that a change of params.yaml
+reruns only what it concerns. The name of the experiment is in none of those of training,
+sampling and evaluation.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any, NamedTuple
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from pydantic import BaseModel, ValidationError
 
 from t3vae.errors import ConfigError
-from t3vae.settings.config import Experiment, Parameters
-from t3vae.settings.image_sources import IMAGE_SOURCES
-from t3vae.settings.metric_options import SHARED_OPTIONS, extractors
+from t3vae.settings.blocks import NAME_PATTERN, Block, Colour, Count, Name, Real, Seed
+from t3vae.settings.catalogue import IMAGE
+from t3vae.settings.config import (
+    Experiment,
+    ExtractorTraining,
+    FigureStyle,
+    Inception,
+    Parameters,
+    Sampling,
+    Training,
+)
+from t3vae.settings.families import Family, Network
+from t3vae.settings.figures import FIGURES
+from t3vae.settings.looks import Line, Marker, looks
+from t3vae.settings.metrics import METRICS, SHARED, extractors
+from t3vae.settings.problems import Problem, dotted, shown, validation_problems
+from t3vae.settings.sources import SOURCES, source_of
 
 __all__ = [
     "Run",
-    "collect_config",
-    "colour",
+    "check_names",
+    "config",
     "datasets",
-    "evaluate_config",
     "extracted",
-    "extractor_config",
-    "figure_config",
     "figures",
+    "labels",
     "of_images",
-    "prepare_config",
-    "report_config",
+    "parse",
     "resources",
     "runs",
-    "sample_config",
     "suite_experiments",
-    "train_config",
 ]
 
-FALLBACK_COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#999999",
-)
-"""Okabe and Ito's colours without black (kept for the truth) and yellow (too light)."""
+Latents = list[Literal["prior", "alternative", "fitted"]]
 
 
 class Run(NamedTuple):
@@ -83,7 +90,8 @@ def runs(params: Parameters) -> list[Run]:
 def of_images(params: Parameters, dataset: str) -> bool:
     """Say whether the rows of a data set are images."""
     _known(dataset, params.datasets, "a dataset")
-    return params.datasets[dataset].source in IMAGE_SOURCES
+    source = source_of(_dumped(params.datasets[dataset]))
+    return source is not None and source.columns == IMAGE
 
 
 def extracted(params: Parameters, experiment: str) -> list[str]:
@@ -91,7 +99,7 @@ def extracted(params: Parameters, experiment: str) -> list[str]:
     entry = _experiment(params, experiment)
     if not entry.metrics or not entry.evaluation or not of_images(params, entry.dataset):
         return []
-    return extractors(entry.metrics, params.evaluation[entry.evaluation].model_dump(mode="json"))
+    return extractors(entry.metrics, _dumped(params.evaluation[entry.evaluation]))
 
 
 def resources(params: Parameters, experiment: str) -> dict[str, int]:
@@ -109,124 +117,367 @@ def figures(params: Parameters) -> list[tuple[str, str]]:
     ]
 
 
-def prepare_config(params: Parameters, dataset: str) -> dict[str, Any]:
-    """What the data set depends on."""
-    _known(dataset, params.datasets, "a dataset")
-    return {"dataset": dataset, **params.datasets[dataset].model_dump(mode="json")}
+# --- one type a job -----------------------------------------------------------------------
 
 
-def extractor_config(params: Parameters, dataset: str) -> dict[str, Any]:
+class Job(Block):
+    """The configuration of a job; ``of`` returns the values from the parameters."""
+
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Keys that only some jobs of the type have."""
+
+
+class Extractor(Job):
     """What the classifier of a data set depends on, beside its images."""
-    _known(dataset, params.extractors, "a data set with an extractor")
-    return {"dataset": dataset, "extractor": params.extractors[dataset].model_dump(mode="json")}
+
+    dataset: Name
+    extractor: ExtractorTraining
+
+    @staticmethod
+    def of(params: Parameters, dataset: str) -> dict[str, Any]:
+        _known(dataset, params.extractors, "a data set with an extractor")
+        return {"dataset": dataset, "extractor": _dumped(params.extractors[dataset])}
 
 
-def train_config(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
+class Train(Job):
     """What the training of one run depends on."""
-    entry = _run(params, experiment, model, seed)
-    return {
-        "dataset": entry.dataset,
-        "network": params.networks[entry.network].model_dump(mode="json"),
-        "model": params.models[model].model_dump(mode="json"),
-        "latent_dim": entry.latent_dim,
-        "sigma": entry.sigma,
-        "training": params.training[entry.training].model_dump(mode="json"),
-        "seed": int(seed),
-    }
+
+    dataset: Name
+    network: Network
+    model: Family
+    latent_dim: Count
+    sigma: Real
+    training: Training
+    seed: Seed
+
+    @staticmethod
+    def of(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
+        entry = _run(params, experiment, model, seed)
+        return {
+            "dataset": entry.dataset,
+            "network": _dumped(params.networks[entry.network]),
+            "model": _dumped(params.models[model]),
+            "latent_dim": entry.latent_dim,
+            "sigma": entry.sigma,
+            "training": _dumped(params.training[entry.training]),
+            "seed": int(seed),
+        }
 
 
-def sample_config(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
-    """What the samples from one run depend on, beside the run itself."""
-    entry = _run(params, experiment, model, seed)
-    return {
-        "dataset": entry.dataset,
-        "latents": list(entry.latents),
-        "sampling": params.sampling[entry.sampling].model_dump(mode="json"),
-        "seed": int(seed),
-    }
+class Sample(Job):
+    """What the samples of one run depend on, beside the run itself."""
+
+    dataset: Name
+    latents: Latents
+    sampling: Sampling
+    seed: Seed
+
+    @staticmethod
+    def of(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
+        entry = _run(params, experiment, model, seed)
+        return {
+            "dataset": entry.dataset,
+            "latents": list(entry.latents),
+            "sampling": _dumped(params.sampling[entry.sampling]),
+            "seed": int(seed),
+        }
 
 
-def evaluate_config(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
+class _NoOptions(Block):
+    """No settings."""
+
+
+class Evaluate(Job):
     """What the metrics of one run depend on, beside its samples.
 
     The options hold the blocks of the metrics that are asked for, and the shared ones.
     """
-    entry = _run(params, experiment, model, seed)
-    options = params.evaluation[entry.evaluation].model_dump(mode="json")
-    images = of_images(params, entry.dataset)
-    asked = [*(() if images else SHARED_OPTIONS), *entry.metrics]
-    config = {
-        "dataset": entry.dataset,
-        "latents": list(entry.latents),
-        "metrics": list(entry.metrics),
-        "evaluation": {name: options[name] for name in asked},
-        "seed": int(seed),
-    }
-    if images:
-        inception = params.inception.model_dump(mode="json")
-        config["extractors"] = {
-            name: inception if name == "inception" else {} for name in extracted(params, experiment)
+
+    optional = ("extractors",)
+
+    dataset: Name
+    latents: Latents
+    metrics: list[str]
+    evaluation: dict[str, Any]
+    seed: Seed
+    extractors: dict[Name, Inception | _NoOptions] | None = None
+
+    @staticmethod
+    def of(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
+        entry = _run(params, experiment, model, seed)
+        options = _dumped(params.evaluation[entry.evaluation])
+        images = of_images(params, entry.dataset)
+        asked = [*(() if images else SHARED), *entry.metrics]
+        found = {
+            "dataset": entry.dataset,
+            "latents": list(entry.latents),
+            "metrics": list(entry.metrics),
+            "evaluation": {name: options[name] for name in asked},
+            "seed": int(seed),
         }
+        if images:
+            inception = _dumped(params.inception)
+            found["extractors"] = {
+                name: inception if name == "inception" else {}
+                for name in extracted(params, experiment)
+            }
+        return found
+
+
+class _Label(Block):
+    label: str
+    direction: str
+
+
+def labels(metrics: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return label and direction of every entry that some metrics write, by its name.
+
+    Example:
+        >>> labels(["ks"])
+        {'ks': {'label': 'Kolmogorov–Smirnov distance', 'direction': 'lower'}}
+    """
+    return {
+        name: {"label": label, "direction": better}
+        for metric in metrics
+        for name, (label, better) in METRICS[metric].entries(metric).items()
+    }
+
+
+class Collect(Job):
+    """What the tables of one experiment depend on, beside its metrics."""
+
+    optional = ("controls", "images")
+
+    dataset: Name
+    models: list[Name]
+    families: dict[Name, str]
+    seeds: list[Seed]
+    latents: Latents
+    metrics: list[str]
+    control: Name | None
+    figures: list[Name]
+    labels: dict[str, _Label]
+    controls: dict[Name, list[Name]] | None = None
+    images: Literal[True] | None = None
+
+    @staticmethod
+    def of(params: Parameters, experiment: str) -> dict[str, Any]:
+        entry = _experiment(params, experiment)
+        models = list(entry.models or ())
+        return {
+            "dataset": entry.dataset,
+            "models": models,
+            "families": {model: params.models[model].family for model in models},
+            "seeds": list(entry.seeds or ()),
+            "latents": list(entry.latents or ()),
+            "metrics": list(entry.metrics or ()),
+            "control": entry.control,
+            "figures": list(entry.figures),
+            "labels": labels(entry.metrics or ()),
+            **({"controls": dict(entry.controls)} if entry.controls else {}),
+            **({"images": True} if models and of_images(params, entry.dataset) else {}),
+        }
+
+
+class _Look(Block):
+    label: str
+    colour: Colour
+    marker: Marker
+    line: Line
+
+
+class Figure(Job):
+    """What one figure depends on, beside its tables: models, their looks and measures."""
+
+    name: Name
+    models: list[Name]
+    looks: dict[Name, _Look]
+    style: FigureStyle
+
+    @staticmethod
+    def of(params: Parameters, experiment: str, figure: str) -> dict[str, Any]:
+        entry = _experiment(params, experiment)
+        _known(figure, entry.figures, f"a figure of {experiment}")
+        models = list(entry.models or ())
+        found = looks({model: _dumped(params.models[model]) for model in models})
+        for model in found.keys() & params.figures.colours.keys():
+            found[model]["colour"] = params.figures.colours[model].lower()
+        return {
+            "name": figure,
+            "models": models,
+            "looks": found,
+            "style": _dumped(params.figures.style),
+        }
+
+
+class _ReportExperiment(Block):
+    dataset: Name
+    models: dict[Name, Family]
+    labels: dict[Name, str]
+    seeds: list[Seed]
+    figures: list[Name]
+    metrics: list[str]
+
+
+class Report(Job):
+    """What the report page depends on, beside its tables and figures."""
+
+    suite: Name
+    experiments: dict[Name, _ReportExperiment]
+    captions: dict[Name, str]
+
+    @staticmethod
+    def of(params: Parameters) -> dict[str, Any]:
+        found = {}
+        for name in suite_experiments(params):
+            entry = params.experiments[name]
+            models = {model: _dumped(params.models[model]) for model in entry.models or ()}
+            found[name] = {
+                "dataset": entry.dataset,
+                "models": models,
+                "labels": {model: look["label"] for model, look in looks(models).items()},
+                "seeds": list(entry.seeds or ()),
+                "figures": list(entry.figures),
+                "metrics": list(entry.metrics or ()),
+            }
+        captions = {
+            figure: FIGURES[figure].caption
+            for name in found
+            for figure in params.experiments[name].figures
+        }
+        return {"suite": params.suite, "experiments": found, "captions": captions}
+
+
+_JOBS: dict[str, type[Any]] = {
+    kind.__name__.lower(): kind
+    for kind in (Extractor, Train, Sample, Evaluate, Collect, Figure, Report)
+}
+
+
+def config(verb: str, params: Parameters, *names: Any) -> dict[str, Any]:
+    """Return the configuration of a job, a plain JSON object.
+
+    Args:
+        verb: name of the stage.
+        params: the checked parameters.
+        names: what the job is about, in the order of the command line.
+
+    Raises:
+        ConfigError: the parameters know no such job.
+    """
+    if verb == "prepare":
+        (dataset,) = names
+        _known(dataset, params.datasets, "a dataset")
+        return {"dataset": dataset, **_dumped(params.datasets[dataset])}
+    found: dict[str, Any] = _JOBS[verb].of(params, *names)
+    return found
+
+
+def _dumped(block: BaseModel) -> dict[str, Any]:
+    return block.model_dump(mode="json")
+
+
+# --- reading what the workflow handed on -------------------------------------------------
+
+
+def check_names(**names: str) -> None:
+    """Refuse names that could leave their folder: they become parts of paths.
+
+    Raises:
+        ConfigError: a name holds anything but lower-case letters, digits and underscores.
+    """
+    bad = [f"{key} = {shown(n)}" for key, n in names.items() if not re.match(NAME_PATTERN, n)]
+    if bad:
+        raise ConfigError(
+            [f"{each}: must be lower-case letters, digits and underscores." for each in bad]
+        )
+
+
+def parse(verb: str, text: str) -> dict[str, Any]:
+    """Return the configuration of a job from its JSON.
+
+    Args:
+        verb: name of the stage.
+        text: what ``--config`` was given.
+
+    Raises:
+        ConfigError: it is not JSON, or not a configuration that this version reads.
+    """
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"--config: not JSON ({error}). `t3vae params --json` shows JSON."
+        ) from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"--config: must be a JSON object, but is {type(config).__name__}.")
+    problems = list(_problems(verb, config))
+    if problems:
+        remedy = "Omit --config to take it from params.yaml, or remake it with this version."
+        places = [f"{dotted(p.path)}{'' if p.value is None else f' = {p.value}'}" for p in problems]
+        texts = [f"--config: {a}: {p.message}" for a, p in zip(places, problems, strict=True)]
+        raise ConfigError([*texts, f"--config: not a configuration of this version. {remedy}"])
     return config
 
 
-def collect_config(params: Parameters, experiment: str) -> dict[str, Any]:
-    """What the tables of one experiment depend on, beside its metrics."""
-    entry = _experiment(params, experiment)
-    models = list(entry.models or ())
-    return {
-        "dataset": entry.dataset,
-        "models": models,
-        "families": {model: params.models[model].family for model in models},
-        "seeds": list(entry.seeds or ()),
-        "latents": list(entry.latents or ()),
-        "metrics": list(entry.metrics or ()),
-        "control": entry.control,
-        "figures": list(entry.figures),
-        **({"controls": dict(entry.controls)} if entry.controls else {}),
-        **({"images": True} if models and of_images(params, entry.dataset) else {}),
-    }
+def _problems(verb: str, config: dict[str, Any]) -> Iterator[Problem]:
+    if verb == "prepare":
+        yield from _prepare_problems(config)
+        return
+    yield from _checked(config, _JOBS[verb])
+    drawn, given = config.get("models"), config.get("looks")
+    if verb == "figure" and isinstance(drawn, list) and isinstance(given, dict):
+        missing = [model for model in map(str, drawn) if model not in given]
+        yield from (Problem(("looks", model), None, "is missing.") for model in missing)
+    options = config.get("evaluation")
+    if verb == "evaluate" and isinstance(options, dict):
+        named = config.get("metrics")
+        shared = () if "extractors" in config else SHARED
+        asked = {*shared, *(map(str, named) if isinstance(named, list) else ())}
+        for name in sorted(asked | set(options)):
+            if name not in options:
+                yield Problem(("evaluation", name), None, "is missing.")
+            elif name in METRICS:
+                yield from _checked(options[name], METRICS[name].options, ("evaluation", name))
+            elif name not in SHARED or not isinstance(options[name], float):
+                message = f"unknown, or not a number. Known: {', '.join(METRICS)}."
+                yield Problem(("evaluation", name), shown(options[name]), message)
 
 
-def figure_config(params: Parameters, experiment: str, figure: str) -> dict[str, Any]:
-    """What one figure depends on, beside its tables: models, colours and measures."""
-    entry = _experiment(params, experiment)
-    _known(figure, entry.figures, f"a figure of {experiment}")
-    models = list(entry.models or ())
-    return {
-        "name": figure,
-        "models": models,
-        "palette": {model: colour(params, model) for model in models},
-        "style": params.figures.style.model_dump(mode="json"),
-    }
+def _prepare_problems(config: dict[str, Any]) -> Iterator[Problem]:
+    source = source_of(config)
+    if source is None:
+        message = f"must be one of {', '.join(SOURCES)}, or an import path."
+        yield Problem(("source",), shown(config.get("source")), message)
+        return
+    name = config.get("dataset")
+    if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
+        yield Problem(("dataset",), shown(name), "must be a name.")
+    yield from _checked({k: v for k, v in config.items() if k != "dataset"}, source.options)
 
 
-def report_config(params: Parameters) -> dict[str, Any]:
-    """What the report page depends on, beside its tables and figures."""
-    experiments = {}
-    for name in suite_experiments(params):
-        entry = params.experiments[name]
-        experiments[name] = {
-            "dataset": entry.dataset,
-            "models": {
-                model: params.models[model].model_dump(mode="json") for model in entry.models or ()
-            },
-            "seeds": list(entry.seeds or ()),
-            "figures": list(entry.figures),
-            "metrics": list(entry.metrics or ()),
-        }
-    return {"suite": params.suite, "experiments": experiments}
+def _checked(values: Any, kind: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[Problem]:
+    """Yield what is wrong; a missing key is wrong, too, where it has a default."""
+    try:
+        filled = kind.model_validate(values).model_dump(mode="json")
+    except ValidationError as error:
+        yield from validation_problems(error, values, kind, prefix)
+        return
+    for path in _added(filled, values):
+        if path[0] not in getattr(kind, "optional", ()):
+            yield Problem((*prefix, *path), None, "is missing.")
 
 
-def colour(params: Parameters, model: str) -> str:
-    """Colour of a model: that of the palette, else one that depends on the name alone.
-
-    A fallback may equal the colour of another model; give the model one in the palette then.
-    """
-    if model in params.figures.palette:
-        return params.figures.palette[model].upper()
-    number = int.from_bytes(hashlib.blake2b(model.encode(), digest_size=8).digest(), "big")
-    return FALLBACK_COLOURS[number % len(FALLBACK_COLOURS)]
+def _added(filled: Any, given: Any) -> Iterator[tuple[str | int, ...]]:
+    if isinstance(filled, Mapping) and isinstance(given, Mapping):
+        for key, value in filled.items():
+            if key not in given:
+                yield (key,)
+            else:
+                yield from ((key, *rest) for rest in _added(value, given[key]))
+    elif isinstance(filled, list) and isinstance(given, list):
+        for i, (a, b) in enumerate(zip(filled, given, strict=True)):
+            yield from ((i, *rest) for rest in _added(a, b))
 
 
 def _known(name: str, names: Any, what: str) -> None:

@@ -167,7 +167,7 @@ class Plan:
         """Return the job that prepares a data set."""
 
         def make() -> Job:
-            config = jobs.prepare_config(self.parameters, dataset)
+            config = jobs.config("prepare", self.parameters, dataset)
             manifest = layout.manifest(dataset)
             arrays = (layout.prepared(dataset, name) for name in datasets.names(config))
             return Job("prepare", {"dataset": dataset}, config, (*arrays, manifest), manifest)
@@ -178,7 +178,7 @@ class Plan:
         """Return the job that trains the classifier of a data set."""
 
         def make() -> Job:
-            config = jobs.extractor_config(self.parameters, dataset)
+            config = jobs.config("extractor", self.parameters, dataset)
             outputs = layout.extractor(dataset)
             return Job(
                 "extractor",
@@ -208,7 +208,7 @@ class Plan:
         """Return the job that gathers the tables of an experiment."""
 
         def make() -> Job:
-            config = jobs.collect_config(self.parameters, experiment)
+            config = jobs.config("collect", self.parameters, experiment)
             dataset = config["dataset"]
             runs = [(model, seed) for model in config["models"] for seed in config["seeds"]]
             inputs = [layout.manifest(dataset)]
@@ -241,7 +241,7 @@ class Plan:
         """Return the job that draws one figure."""
 
         def make() -> Job:
-            config = jobs.figure_config(self.parameters, experiment, name)
+            config = jobs.config("figure", self.parameters, experiment, name)
             outputs = tuple(layout.figure(experiment, name, ending) for ending in ("pdf", "png"))
             names = {"experiment": experiment, "name": name}
             inputs = tuple(layout.table(experiment, table) for table in tables.reads(name))
@@ -253,7 +253,7 @@ class Plan:
         """Return the job that writes the page of the suite."""
 
         def make() -> Job:
-            config = jobs.report_config(self.parameters)
+            config = jobs.config("report", self.parameters)
             inputs: list[str] = []
             for experiment in self.experiments:
                 inputs += self.collect(experiment).outputs
@@ -273,7 +273,7 @@ class Plan:
 
         def make() -> Job:
             names = {"experiment": experiment, "model": model, "seed": seed}
-            config = getattr(jobs, f"{verb}_config")(self.parameters, experiment, model, seed)
+            config = jobs.config(verb, self.parameters, experiment, model, seed)
             dataset = config["dataset"]
             run = (experiment, model, seed)
             files = {name: layout.run_file(*run, name) for name in layout.RUN_FILES}

@@ -10,6 +10,8 @@ import numpy as np
 
 from t3vae.provenance.digests import digest
 from t3vae.runtime import files, layout
+from t3vae.settings.metrics import METRICS
+from t3vae.workflow.jobs import labels
 
 MODELS = ["vae", "beta_vae_matched", "beta_vae_matched_scaled", "t3vae_nu10", "c_t3vae_nu10"]
 LATENTS = ["prior", "alternative", "fitted"]
@@ -54,6 +56,7 @@ def collect_config(faces: bool = False, models: list[str] | None = None) -> dict
         "dataset": "toy",
         "models": names,
         "families": dict.fromkeys(names, "vae"),
+        "labels": labels(METRICS),
         "seeds": SEEDS,
         "latents": LATENTS,
         "metrics": ["reconstruction_error", "frechet_distance_classifier", "class_f1"],
