@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from t3vae.datasets.shelves import FolderShelf, ZipShelf, open_shelf
 from t3vae.errors import DataError
+from t3vae.published.archives import read_members
 from t3vae.runtime import files
 from t3vae.runtime.scratch import Scratch
 
@@ -242,17 +243,23 @@ def test_what_is_no_file_is_never_opened(place, make):
 # --- rights --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["f", "f/cat", "f/cat/1.png", "a.zip", "a.bin", "a.json", "a.npy"])
+@pytest.mark.parametrize(
+    "name", ["f", "f/cat", "f/cat/1.png", "a.zip", "a.bin", "a.tar", "a.json", "a.npy"]
+)
 def test_a_missing_right_is_no_damage(place, name):
     """Nothing is called damaged that may be sound, and nobody is told to delete it."""
     folder(place / "f", "cat/1.png")
     shutil.copy(zipped(place / "a.zip", "cat/1.png"), place / "a.bin")
-    for other in ("a.json", "a.npy"):
+    for other in ("a.json", "a.npy", "a.tar"):
         (place / other).write_bytes(b"{}")
     (place / name).chmod(0)
 
     def read() -> None:
-        readers = {"a.json": files.read_json, "a.npy": files.read_npy}
+        readers = {
+            "a.json": files.read_json,
+            "a.npy": files.read_npy,
+            "a.tar": lambda path: read_members(path, ["cat/1.png"]),
+        }
         if name in readers:
             readers[name](place / name)
         else:

@@ -21,23 +21,24 @@ __all__ = [
 ]
 
 
-def _without_addresses(text: str) -> str:
-    """Return a message of a library without addresses in memory, which differ at each run."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class T3VAEError(Exception):
     """Base class of all errors of this package.
 
+    A message is the same each time: addresses in memory, which other libraries write into the
+    reasons that it quotes, are left out.
+
     Example:
-        >>> str(T3VAEError("a.png: cannot identify <_io.BytesIO object at 0x7fbaaaf4f290>"))
-        'a.png: cannot identify <_io.BytesIO object>'
+        >>> str(DataError("a.png: not an image (<_io.BytesIO object at 0x7f00>)."))
+        'a.png: not an image (<_io.BytesIO object>).'
     """
 
     exit_status = 1
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(_without_addresses(str(message)))
+        super().__init__(_ADDRESS.sub("", str(message)))
 
 
 class ConfigError(T3VAEError):
@@ -51,8 +52,8 @@ class ConfigError(T3VAEError):
     exit_status = 2
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        given = [problems] if isinstance(problems, str) else problems
-        self.problems: list[str] = [_without_addresses(problem) for problem in given]
+        lines = [problems] if isinstance(problems, str) else problems
+        self.problems: list[str] = [_ADDRESS.sub("", line) for line in lines]
         super().__init__("\n".join(self.problems))
 
 
