@@ -21,7 +21,12 @@ wildcard_constraints:
 
 onstart:
     plan_files.write(Path.cwd(), PLAN)
-    print(disk.start_message(PLAN, Path.cwd()), *PLAN.parameters.notes, sep="\n", file=sys.stderr)
+    print(
+        disk.start_message(PLAN, Path.cwd()),
+        *PLAN.parameters.notes,
+        sep="\n",
+        file=sys.stderr,
+    )
 
 
 # Every output of every verb, so that nothing is taken for made because what follows is there.

@@ -33,12 +33,12 @@ rule extractor:
         arrays=arrays_of("extractor"),
     output:
         layout.extractor("{dataset}"),
-    wildcard_constraints:
-        dataset="|".join(PLAN.extractors(PLAN.all_experiments)) or "(?!)",
     log:
         "logs/extractor/{dataset}.log",
     benchmark:
         "logs/benchmark/extractor.{dataset}.tsv"
+    wildcard_constraints:
+        dataset="|".join(PLAN.extractors(PLAN.all_experiments)) or "(?!)",
     threads: 1
     resources:
         gpu=GPU,

@@ -266,6 +266,21 @@ def test_many_references_cost_little() -> None:
     assert read[0] is read[2]
 
 
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_key_that_takes_for_ever_is_refused(protocol: int) -> None:
+    """The hash of a tuple is not kept: that of this one has 3^60 parts."""
+    key: tuple[object, ...] = (b"ha",)
+    for _ in range(60):
+        key = (key, key, key)
+    content = pickle.dumps(key, protocol).removesuffix(b".")
+    with pytest.raises(DataError, match="occurs twice"):
+        read_pickle(
+            content[:2] + b"}" + content[2:] + b"K\x01s."
+            if protocol > 1
+            else b"}" + content + b"I1\ns."
+        )
+
+
 # --- generated --------------------------------------------------------------------------
 
 BATCHES = [pickle.dumps(batch(3), protocol) for protocol in range(5)]

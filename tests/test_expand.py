@@ -18,7 +18,6 @@ from t3vae.errors import ConfigError
 from t3vae.settings import parameters
 from t3vae.settings.expand import Expansion
 from t3vae.settings.explain import explain
-from t3vae.workflow import jobs
 from t3vae.workflow.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -368,7 +367,7 @@ def test_the_project_s_own_file_leaves_nothing_out():
 
 def test_controls_of_t_models_have_the_same_nu():
     params = parameters.load(ROOT / "params.yaml")
-    controls = jobs.collect_config(params, "digits_lt")["controls"]
+    controls = Plan(params).collect("digits_lt").config["controls"]
     assert controls["t3vae_nu2p5"] == [
         *("beta_vae_matched_nu2p5", "beta_vae_matched_scaled_nu2p5"),
         *("gaussian_twin_nu2p5", "gaussian_twin_nu2p5_w0p8"),

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import pickle
+import pickletools
 import zipfile
 from pathlib import Path
 
@@ -246,6 +247,18 @@ def test_damaged_files_are_refused(tmp_path, archive):
         path.write_bytes(flipped)
         with contextlib.suppress(DataError):
             assert all(isinstance(value, np.ndarray) for value in read_weights(path).values())
+
+
+def test_numbers_that_are_not_in_the_file_are_refused(tmp_path):
+    """The format before PyTorch 1.6 names its numbers twice; what it leaves out is not zero."""
+    content, path = io.BytesIO(), tmp_path / "weights.pth"
+    torch.save({"x": torch.arange(1000.0)}, content, _use_new_zipfile_serialization=False)
+    content.seek(0)
+    for _ in range(4):  # three lines about the format, then the dictionary
+        list(pickletools.genops(content))
+    path.write_bytes(content.getvalue()[: content.tell()] + pickle.dumps([], 2))
+    with pytest.raises(DataError, match="larger than the file"):
+        read_weights(path)
 
 
 def test_a_compressed_archive_is_refused(tmp_path):

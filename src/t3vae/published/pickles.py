@@ -83,21 +83,37 @@ def read_pickle(content: bytes, where: str = "pickle") -> Any:
         >>> read_pickle(pickle.dumps({b"labels": [1, 2]}))
         {b'labels': [1, 2]}
     """
-    allowed = frozenset(_INSTRUCTIONS.split())
     try:
-        for instruction, argument, _ in pickletools.genops(content):
-            if instruction.name not in allowed:
-                raise ValueError(f"instruction {instruction.name} is not allowed")
-            if instruction.name.endswith("PUT") and int(argument or 0) > _LARGEST_MEMO:
-                raise ValueError("it remembers too much")
+        _look_at(content)
         value = _Reader(io.BytesIO(content), encoding="bytes").load()
         _check(value, {})
         return value
     except Exception as error:  # whatever a damaged pickle makes of the reader
+        reason = str(error) or type(error).__name__
         raise DataError(
-            f"{where}: not a pickle of plain values and bytes ({error or type(error).__name__}). "
+            f"{where}: not a pickle of plain values and bytes ({reason}). "
             "It was not run. Fetch the file again from its source."
         ) from error
+
+
+def _look_at(content: bytes) -> None:
+    """Refuse instructions that are not allowed, a large memo, and tuples that occur twice.
+
+    As a key of a dict, a tuple of tuples that all occur twice takes for ever.
+    """
+    allowed, memo, last = frozenset(_INSTRUCTIONS.split()), dict[Any, str](), ""
+    for instruction, argument, _ in pickletools.genops(content):
+        name = instruction.name
+        if name not in allowed:
+            raise ValueError(f"instruction {name} is not allowed")
+        if name.endswith(("PUT", "MEMOIZE")):
+            slot = len(memo) if argument is None else int(argument)
+            if slot > _LARGEST_MEMO:
+                raise ValueError("it remembers too much")
+            memo[slot] = last
+        if name.endswith("GET") and memo.get(argument, "").startswith(("TUPLE", "BUILD")):
+            raise ValueError("a tuple that occurs twice")
+        last = name
 
 
 def _check(value: Any, open_now: dict[int, bool]) -> None:

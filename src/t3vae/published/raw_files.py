@@ -6,8 +6,7 @@ import hashlib
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,6 @@ from t3vae.runtime.files import cannot_read, native
 
 __all__ = [
     "RawFile",
-    "checksums",
     "download",
     "folder_of",
     "locate",
@@ -129,10 +127,11 @@ def download(files: Sequence[RawFile], folder: Path) -> str:
         return f"torchvision cannot be imported ({error})"
     if any(file.drive for file in files) and find_spec("gdown") is None:
         return "they are on Google Drive, which needs gdown: pip install 't3vae[celeba]'"
-    made = not folder.exists()
+    made, patience = not folder.exists(), socket.getdefaulttimeout()
     try:
+        socket.setdefaulttimeout(TIMEOUT)  # of connections that do not answer
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary, _timeout():
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
             for file in files:
                 place = (temporary, file.name, file.checksums.get("md5"))
                 if file.drive is not None:
@@ -143,44 +142,10 @@ def download(files: Sequence[RawFile], folder: Path) -> str:
     except Exception as error:  # whatever a network, a server or a library raises
         return str(error).strip().rstrip(".") or type(error).__name__
     finally:
+        socket.setdefaulttimeout(patience)
         if made and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     return ""
-
-
-@contextmanager
-def _timeout() -> Iterator[None]:
-    """Give up on connections that do not answer."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-# --- checksums ---
-
-
-def checksums(path: Path, algorithms: Iterable[str]) -> dict[str, str]:
-    """Return checksums of a file in hexadecimal digits, all from one pass.
-
-    Args:
-        path: the file.
-        algorithms: names that :mod:`hashlib` knows, such as ``"sha256"``.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    found = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
-    try:
-        with open(path, "rb") as stream:
-            while block := stream.read(BLOCK):
-                for state in found.values():
-                    state.update(block)
-    except OSError as error:
-        raise DataError(cannot_read(path, error)) from error
-    return {name: state.hexdigest() for name, state in found.items()}
 
 
 def verify(path: Path, size: int | None, expected: Mapping[str, str]) -> dict[str, str]:
@@ -189,22 +154,27 @@ def verify(path: Path, size: int | None, expected: Mapping[str, str]) -> dict[st
     Args:
         path: the file.
         size: bytes that it must have; None for any.
-        expected: checksum by algorithm.
+        expected: checksum in hexadecimal digits by algorithm, as :mod:`hashlib` names them.
 
     Raises:
         DataError: the file is cut, is another file, or cannot be read.
     """
+    states = {name: hashlib.new(name, usedforsecurity=False) for name in expected}
     try:
         given = path.stat().st_size
+        if size is not None and given != size:
+            kind = "cut" if given < size else "another file"
+            raise DataError(
+                f"{path}: has {given} bytes instead of {size}, so it is {kind}. "
+                "Delete it and fetch it again."
+            )
+        with open(path, "rb") as stream:
+            while block := stream.read(BLOCK):
+                for state in states.values():
+                    state.update(block)
     except OSError as error:
         raise DataError(cannot_read(path, error)) from error
-    if size is not None and given != size:
-        kind = "cut" if given < size else "another file"
-        raise DataError(
-            f"{path}: has {given} bytes instead of {size}, so it is {kind}. "
-            "Delete it and fetch it again."
-        )
-    found = checksums(path, expected)
+    found = {name: state.hexdigest() for name, state in states.items()}
     for algorithm, wanted in expected.items():
         if found[algorithm] != wanted:
             raise DataError(

@@ -48,10 +48,17 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
             plain = type(tensor) is torch.Tensor and tensor.dtype in _TYPES
             if not plain or not tensor.is_contiguous():
                 raise ValueError(f"{str(name)[:80]!r} is no plain tensor in the order of its rows")
+        stores = [tensor.untyped_storage() for tensor in tensors.values()]
+        if sum({store.data_ptr(): len(store) for store in stores}.values()) > len(
+            content
+        ):  # what is not in the file is not set to anything
+            raise ValueError("its tensors are larger than the file")
         return {str(name): tensor.detach().numpy() for name, tensor in tensors.items()}
     except Exception as error:  # whatever a damaged file makes of the reader
-        text, named = re.split(r"\n|\. ", str(error)), re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"{named[1]!r} is not allowed" if named else text[0] or type(error).__name__
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        reason = re.split(r"\n|\. ", str(error))[0]  # what follows tells how to allow everything
+        if not isinstance(error, ValueError):
+            reason = f"{named[1]!r} is not allowed" if named else f"{type(error).__name__} {reason}"
         raise DataError(
             f"{path}: not a file of weights by torch.save ({reason}). It was not run. "
             "Fetch the file again from its source."

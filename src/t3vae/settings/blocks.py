@@ -66,6 +66,7 @@ def field(
     *,
     because: str | None = None,
     example: str | None = None,
+    filled: str | None = None,
     **limits: Any,
 ) -> Any:
     """Declare one parameter.
@@ -75,9 +76,9 @@ def field(
         default: value when the key is absent; without one the key is required.
         because: reason of the limits, for the error message.
         example: a value that is allowed, for the error message.
+        filled: what an experiment gets where the key is absent, for the reference page.
         **limits: ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, ...
     """
-    extra: dict[str, Any] = {
-        key: text for key, text in (("because", because), ("example", example)) if text
-    }
+    notes = {"because": because, "example": example, "filled": filled}
+    extra: dict[str, Any] = {key: text for key, text in notes.items() if text}
     return Field(default, description=description, json_schema_extra=extra or None, **limits)

@@ -119,7 +119,7 @@ class Experiment(Block):
     """A data set, and the models, seeds, metrics and figures of it."""
 
     dataset: Name = field("Name in `datasets`.")
-    figures: list[str] = field("Figures to draw.", min_length=1)
+    figures: list[str] = field("Figures to draw.", min_length=1, filled="by kind of data")
     models: list[str] | None = field("Names in `models`.", None, min_length=1)
     seeds: list[Seed] | None = field("Training seeds, one run each.", None, min_length=1)
     network: Name | None = field("Name in `networks`.", None)
@@ -131,17 +131,24 @@ class Experiment(Block):
         None,
         because="it is the scale of the decoder's distribution",
         example="0.1",
+        filled="1.0",
     )
     training: Name | None = field("Name in `training`.", None)
-    sampling: Name | None = field("Name in `sampling`.", None)
-    evaluation: Name | None = field("Name in `evaluation`.", None)
+    sampling: Name | None = field("Name in `sampling`.", None, filled="by kind of data")
+    evaluation: Name | None = field("Name in `evaluation`.", None, filled="by kind of data")
     latents: list[Literal["prior", "alternative", "fitted"]] | None = field(
-        "Latent distributions to generate from.", None, min_length=1
+        "Latent distributions to generate from.", None, min_length=1, filled="all"
     )
-    metrics: list[str] | None = field("Metrics to compute.", None, min_length=1)
-    control: Name | None = field("Model that the others are compared with, in pairs.", None)
+    metrics: list[str] | None = field(
+        "Metrics to compute.", None, min_length=1, filled="by kind of data"
+    )
+    control: Name | None = field(
+        "Model that the others are compared with, in pairs.", None, filled="a Gaussian model"
+    )
     controls: dict[Name, Annotated[list[Name], Field(min_length=1)]] | None = field(
-        "Models that a model is compared with instead of `control`, by its name.", None
+        "Models that a model is compared with instead of `control`, by its name.",
+        None,
+        filled="of t models those with the same nu",
     )
     resources: Resources | None = field("What one job may take.", None)
 

@@ -14,37 +14,36 @@ from t3vae.settings.problems import Path_, dotted
 from t3vae.settings.sources import source_of
 from t3vae.settings.yaml_reader import UNKNOWN
 
-__all__ = ["Defaults", "by_kind"]
-
-BLOCKS = {
-    "numbers in one dimension": ("synthetic", "univariate"),
-    "numbers": ("synthetic", "bivariate"),
-    "images": ("images", "images"),
-}
-"""Blocks `sampling` and `evaluation` of the file, by kind of data."""
-
-
-def by_kind(source: Source) -> dict[str, Any]:
-    """Return the defaults of experiments on data of a source: the catalogue says what fits."""
-    found: dict[str, Any] = {"figures": usual(FIGURES, source)}
-    if source.columns is not None:
-        found["metrics"] = usual(METRICS, source)
-        found["sampling"], found["evaluation"] = BLOCKS[_kind(source)]
-    return found
-
-
-def _kind(source: Source) -> str:
-    if source.columns is None:
-        return "curves"
-    if source.columns == IMAGE:
-        return "images"
-    return "numbers in one dimension" if source.columns == 1 else "numbers"
-
+__all__ = ["Defaults", "by_data"]
 
 BY_DATA = ("figures", "metrics", "sampling", "evaluation")
 
 ALWAYS: dict[str, Any] = {"latents": ["prior", "alternative", "fitted"], "sigma": 1.0}
 """Defaults of every experiment with models."""
+
+
+def by_data(source: Source) -> tuple[str, dict[str, Any]]:
+    """Return the kind of data of a source in words, and the defaults of experiments with it.
+
+    The catalogue says which figures and metrics; `sampling` and `evaluation` name blocks.
+
+    Example:
+        >>> from t3vae.settings.sources import SOURCES
+        >>> kind, defaults = by_data(SOURCES["celeba"])
+        >>> kind, defaults["figures"][3:5], defaults["sampling"]
+        ('images with attributes', ['paired', 'attributes'], 'images')
+    """
+    found: dict[str, Any] = {"figures": usual(FIGURES, source)}
+    if source.columns is None:
+        return "curves", found
+    found["metrics"] = usual(METRICS, source)
+    if source.columns == IMAGE:
+        found["sampling"], found["evaluation"] = "images", "images"
+        with_ = " with classes" if source.labelled else " with attributes" * source.attributes
+        return f"images{with_}", found
+    found["sampling"] = "synthetic"
+    found["evaluation"] = "univariate" if source.columns == 1 else "bivariate"
+    return f"numbers in {'one column' if source.columns == 1 else 'several columns'}", found
 
 
 class Defaults:
@@ -78,12 +77,11 @@ class Defaults:
 
     def _experiment(self, path: Path_, entry: dict[str, Any]) -> dict[str, Any]:
         source = source_of(self._block("datasets", entry.get("dataset")))
-        if source is None:  # a problem that is told elsewhere
-            entry |= {key: UNKNOWN for key in BY_DATA if entry.get(key) is None}
-        curves = source is not None and source.columns is None
-        trains = not curves and any(entry.get(key) is not None for key in RUN_FIELDS)
-        kind = "" if source is None else _kind(source)
-        for key, value in ({} if source is None else by_kind(source)).items():
+        kind, defaults = "", dict.fromkeys(BY_DATA, UNKNOWN)  # the wrong source is told elsewhere
+        if source is not None:
+            kind, defaults = by_data(source)
+        trains = kind != "curves" and any(entry.get(key) is not None for key in RUN_FIELDS)
+        for key, value in defaults.items():
             if trains or key == "figures":
                 self._set(path, entry, key, value, f"default of {kind}")
         if trains:
@@ -91,9 +89,7 @@ class Defaults:
                 self._set(path, entry, key, value, "default")
             models = entry.get("models")
             listed = [m for m in models if isinstance(m, str)] if isinstance(models, list) else []
-            self._control(
-                path, entry, listed, images=source is not None and source.columns == IMAGE
-            )
+            self._control(path, entry, listed, images=kind.startswith("images"))
             self._controls(path, entry, listed)
         return entry
 

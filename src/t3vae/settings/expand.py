@@ -1,4 +1,4 @@
-"""`like` and `grid`: what a named block takes from another, and several models of one entry.
+"""`like` and `grid` written out, and where in the file each value was written.
 
 Both are plain keys, so that every YAML reader reads them; overrides of the command line are
 merged before they are expanded. A block with ``like: NAME`` takes block NAME of its section:
@@ -8,14 +8,11 @@ makes a model like this entry of each value; a block with the name of such a mod
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any, NamedTuple
 
-from t3vae.settings.blocks import NAME_PATTERN
-from t3vae.settings.problems import Path_, Problem, nearest, shown
+from t3vae.settings.grids import Refused, members, with_members
+from t3vae.settings.problems import Path_, Problem, nearest
 from t3vae.settings.yaml_reader import UNKNOWN
 
 __all__ = ["SECTIONS", "Expansion", "holds"]
@@ -25,8 +22,6 @@ SECTIONS = (
     "experiments",
 )
 """Sections of named blocks."""
-
-MOST_MEMBERS = 1000
 
 
 class Layer(NamedTuple):
@@ -54,18 +49,22 @@ class Expansion:
         self.values = dict(values)
         self.problems: list[Problem] = []
         self._sections: dict[str | int, _Section] = {}
-        self._indices: dict[Path_, list[int]] = {}
-        members: dict[str, list[str]] = {}
+        self._places: dict[Path_, list[int]] = {}  # in the file, of entries of a list of models
+        entries: dict[str, list[str]] = {}  # with a grid, and their members
         for name in SECTIONS:
             blocks = values.get(name)
             if not isinstance(blocks, dict):
                 continue
-            if name == "experiments" and members:
-                blocks = {key: self._named(key, block, members) for key, block in blocks.items()}
+            for key, block in blocks.items() if name == "experiments" else ():
+                if isinstance(block, dict) and isinstance(block.get("models"), list):
+                    models, self._places[name, key, "models"] = with_members(
+                        block["models"], entries
+                    )
+                    blocks = {**blocks, key: {**block, "models": models}}
             self._sections[name] = section = _Section(name, blocks, self.problems)
             self.values[name] = section.expanded()
             if name == "models":
-                members = section.members
+                entries = section.members
 
     def written(self, path: Path_) -> Path_:
         """Return the path in the file of a value, or of what is missing there."""
@@ -93,31 +92,10 @@ class Expansion:
 
     def _of_list(self, path: Path_) -> Path_:
         """Return the path with the index that an entry of `models` has in the file."""
-        indices = self._indices.get(path[:3], ())
-        if len(path) > 3 and isinstance(path[3], int) and path[3] < len(indices):
-            return (*path[:3], indices[path[3]])
+        places = self._places.get(path[:3], ())
+        if len(path) > 3 and isinstance(path[3], int) and path[3] < len(places):
+            return (*path[:3], places[path[3]])
         return path
-
-    def _named(self, name: str, block: Any, members: Mapping[str, list[str]]) -> Any:
-        """Return an experiment in whose models an entry with a grid stands for its members."""
-        listed = block.get("models") if isinstance(block, dict) else None
-        if not isinstance(listed, list):
-            return block
-        named = {model for model in listed if isinstance(model, str)}
-        models, indices = [], []
-        for i, model in enumerate(listed):
-            found = members.get(model) if isinstance(model, str) else None
-            chosen = [each for each in found if each not in named] if found else [model]
-            models += chosen
-            indices += [i] * len(chosen)
-        self._indices["experiments", name, "models"] = indices
-        return {**block, "models": models}
-
-
-class _Refused(Exception):  # noqa: N818 - it takes a problem to where all are kept
-    def __init__(self, path: Path_ = (), value: Any = None, message: str = "") -> None:
-        text = None if value is None else shown(value)
-        self.problem = Problem(path, text, message) if message else None
 
 
 class _Section:
@@ -158,14 +136,14 @@ class _Section:
     def _attempt(self, step: Any, name: str) -> Any:
         try:
             return step(name)
-        except _Refused as refused:
+        except Refused as refused:
             if refused.problem is not None and refused.problem not in self.problems:
                 self.problems.append(refused.problem)
             return UNKNOWN
 
     def _block(self, name: str) -> Any:
         if name in self.members:
-            raise _Refused  # with its grid
+            raise Refused  # with its grid
         if name not in self.own:
             return self.blocks[name]
         chain: dict[str, None] = {}
@@ -186,67 +164,31 @@ class _Section:
         if like is None:
             return None
         if like is UNKNOWN:
-            raise _Refused
+            raise Refused
         if not isinstance(like, str):
-            raise _Refused(path, like, f"must be the name of a block in `{self.name}`.")
+            raise Refused(path, like, f"must be the name of a block in `{self.name}`.")
         if like in chain:
             names = [*chain][[*chain].index(like) :]
             first = names.index(min(names))
             names = [*names[first:], *names[: first + 1]]
             message = f"a circle, {' -> '.join(names)}. Write the keys of one of them out."
-            raise _Refused((self.name, names[0], "like"), names[1], message)
+            raise Refused((self.name, names[0], "like"), names[1], message)
         if like not in self.own:
             if like in self.blocks:  # no block; this is a problem of its own
-                raise _Refused
+                raise Refused
             known = [each for each in {**self.blocks, **self.own} if each not in chain]
-            raise _Refused(path, like, f"not in `{self.name}`. {nearest(like, known)}")
+            raise Refused(path, like, f"not in `{self.name}`. {nearest(like, known)}")
         return like
 
     def _make(self, entry: str) -> None:
-        """Make the members of an entry with a grid: blocks that are like it."""
-        grid, path = self.blocks[entry]["grid"], (self.name, entry, "grid")
-        lists: list[Any] = list(grid.values()) if isinstance(grid, dict) else [None]
-        if not lists or not all(isinstance(each, list) and each for each in lists):
-            message = "must be a block of lists. Write it as {nu: [5.0, 9.0]}."
-            raise _Refused(path, grid, message)
-        if math.prod(map(len, lists)) > MOST_MEMBERS:
-            message = f"makes more than {MOST_MEMBERS} models. Write fewer values."
-            raise _Refused(path, None, message)
-        pattern = self.blocks[entry].get("pattern") or "_".join(
-            ["{name}", *(f"{key}{{{key}}}" for key in grid)]
-        )
+        """Make the members of an entry: blocks that are like it and may be written as well."""
         taken = {*self.members, *(name for made in self.members.values() for name in made)}
-        for indices in product(*(range(len(each)) for each in lists)):
-            values = {key: grid[key][i] for key, i in zip(grid, indices, strict=True)}
-            places = {key: (*path, key, i) for key, i in zip(grid, indices, strict=True)}
-            if any(value is UNKNOWN for value in values.values()):
-                continue
-            name = _name(str(pattern), {"name": entry, **values})
-            if name in taken or not re.match(NAME_PATTERN, name):
-                wrong = "once more" if name in taken else "which is no name of a model"
-                message = f"makes `{name}`, {wrong}. Change the values, or `pattern`."
-                raise _Refused(next(iter(places.values())), next(iter(values.values())), message)
-            taken.add(name)
+        for name, values, places in members(entry, self.blocks[entry], taken):
             self.members[entry].append(name)
             if name in self.own or name not in self.blocks:
-                self.own.setdefault(name, []).append(Layer(values, path, places))
+                layer = Layer(values, (self.name, entry, "grid"), places)
+                self.own.setdefault(name, []).append(layer)
                 self.like[name] = entry if self.like.get(name) is None else self.like[name]
-
-
-def _name(pattern: str, values: Mapping[str, Any]) -> str:
-    """Put values of a grid into a pattern for a name.
-
-    Example:
-        >>> _name("{name}_nu{nu}", {"name": "t3vae", "nu": 2.5})
-        't3vae_nu2p5'
-        >>> _name("{name}_{beta}", {"name": "vae", "beta": 5.0})
-        'vae_5'
-    """
-    for key, value in values.items():
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        text = f"{value:.12g}".replace("+", "") if number else str(value).lower()
-        pattern = pattern.replace(f"{{{key}}}", text.replace(".", "p").replace("-", "m"))
-    return pattern
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from t3vae.settings.catalogue import IMAGE
 from t3vae.settings.config import LATENTS, Parameters
-from t3vae.settings.declarations import allowed, plain, variants
+from t3vae.settings.declarations import allowed, extra, plain, variants
 from t3vae.settings.figures import FIGURES
 from t3vae.settings.metrics import METRICS
 
@@ -66,6 +66,9 @@ def _inner(annotation: Any, key: str) -> Iterator[Row]:
 
 
 def _default(info: Any) -> str:
+    filled = extra(info, "filled")
+    if filled is not None:
+        return filled
     if info.default is PydanticUndefined:
         return "required"
     if isinstance(info.default, BaseModel):
@@ -109,16 +112,37 @@ def _list(names: Any) -> str:
 
 _INTRODUCTION = """# Parameters
 
-Every number that can change a result stands in `params.yaml`. This page is written from the
-declarations that check the file (`python -m t3vae.settings.reference_page > docs/parameters.md`).
+Every number that can change a result stands in `params.yaml`, or is a default of this page, which
+is written from the declarations that check the file
+(`python -m t3vae.settings.reference_page > docs/parameters.md`).
 
 * `t3vae params` lists the same on the terminal; `t3vae params --json` prints the checked values.
+* `t3vae params EXPERIMENT` prints what an experiment resolves to and where each value comes from:
+  a line of `params.yaml`, a block that it is `like`, a grid, a default, the command line.
 * All problems of a file are reported at once, each with its line, and nothing runs.
 * Names of data sets, models and the like are lower-case letters, digits and underscores.
+* `like: NAME` in a named block takes the block NAME of the same section. Keys beside it change it:
+  nested blocks merge, lists and other values are replaced, and `null` gives a default back. The
+  other block may be `like` a third one.
+* `grid: {nu: [5, 9]}` in an entry of `models` makes a model of each value, `t3vae_nu5` and
+  `t3vae_nu9`; several keys make every combination. In names 2.5 becomes 2p5, and 5.0 becomes 5.
+  `pattern: '{name}_{beta}'` gives other names. A block with the name of such a model changes it,
+  as in `t3vae_nu9: {nu: 12.0}`. An experiment may name the entry, `t3vae`, for all its models. A
+  block that is `like` the entry takes all but its grid.
+* An experiment of six lines says `dataset`, `network`, `latent_dim`, `training`, `models` and
+  `seeds`. The rest follows from its kind of data (numbers in one column or several, images with
+  classes or attributes) and its models: figures and metrics that suit the data, all latent
+  distributions, `sigma: 1.0`, the blocks `synthetic` or `images` of `sampling`, and `univariate`,
+  `bivariate` or `images` of `evaluation`. The control is the first Gaussian model, of images the
+  first one with `beta: matched`. Controls of a t model are its Gaussian ones with the same nu (of
+  `c_t3vae` also the t3VAE), where they are in the experiment.
+* A control that is no model of its experiment is left out with a note, so that a list of models
+  can be made shorter; a name that is no model at all is refused.
 * Numbers with an exponent are written with a point and a sign, as in `1.0e-4`: YAML readers
   disagree about `1e-4`, `on`, `010` and `1:30`, so these are refused with the way to write them.
 * `snakemake --config suite=paper` replaces a value for one run;
-  `--config 'models={t3vae_nu9: {nu: 8.0}}'` replaces one inside a block.
+  `--config 'models={t3vae_nu9: {nu: 8.0}}'` replaces one inside a block. Such values are merged
+  into the file before `like` and `grid` are expanded.
 * `family` may be an import path `package.module:Class` of a class of your own; its nested pydantic
   class `Config` declares the parameters.
 * `source` of a data set may be an import path `package.module:function` of a custom function that
