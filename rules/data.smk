@@ -18,6 +18,7 @@ for dataset in PLAN.parameters.datasets:
             dataset=dataset,
             config=lambda wildcards, dataset=dataset: PLAN.prepare(dataset).json,
             code=lambda wildcards, dataset=dataset: PLAN.prepare(dataset).code,
+            raw=lambda wildcards, dataset=dataset: raw_of(dataset),
         message:
             "prepare {params.dataset}"
         shell:

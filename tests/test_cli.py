@@ -80,6 +80,23 @@ def test_unknown_names(names: list[str], words: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_names_that_the_locale_cannot_show(tmp_path: Path, monkeypatch) -> None:
+    """Output is text of the locale, with signs for the rest, and never a traceback."""
+    for key, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(key, value)
+    script = (
+        "from t3vae import cli\n"
+        "@cli.cli.command()\ndef shout():\n    print('caf\\u00e9 \\udce9')\n"
+        "cli.main(['shout'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "caf\\xe9 \\udce9\n"), done.stderr
+
+
 def test_a_missing_input_ends_with_status_1(tmp_path: Path) -> None:
     done = t3vae(
         "train", "--experiment", "univariate_smoke", "--model", "vae", "--seed", "0",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import re
 import resource
@@ -301,6 +302,9 @@ def show_params(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the console script ``t3vae``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that the locale cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(arguments, prog_name="t3vae", standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -77,7 +77,7 @@ def _figure(root: Path, name: str, figure: str, caption: str) -> dict[str, str]:
     path = layout.under(root, layout.figure(name, figure, "png"))
     try:
         content = path.read_bytes()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such figure. Run `t3vae figure --experiment {name} --name {figure}` first."
         ) from error

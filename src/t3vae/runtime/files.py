@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "atomic",
+    "cannot_read",
+    "native",
     "read_json",
     "read_npy",
     "read_tensors",
@@ -109,6 +111,28 @@ def _cannot_write(path: Path, error: OSError) -> str:
     )
 
 
+def cannot_read(path: Path | str, error: OSError) -> str:
+    """Say that the system refuses to read a file or folder, which may well be sound.
+
+    Example:
+        >>> cannot_read("a.zip", PermissionError(13, "Permission denied"))
+        'a.zip: cannot be read (Permission denied). Check the file and its rights.'
+    """
+    return f"{path}: cannot be read ({error.strerror or error}). Check the file and its rights."
+
+
+def native(text: str) -> str:
+    """Return a path that was read as UTF-8 text in the spelling that this process opens.
+
+    They differ where the locale is not UTF-8: there Python takes other bytes for text.
+
+    Example:
+        >>> native("data/raw")
+        'data/raw'
+    """
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes atomically."""
     with atomic(path) as temporary:
@@ -116,8 +140,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text atomically.
+
+    Raises:
+        DataError: it holds half a character, as a name that is not UTF-8 leaves it.
+    """
+    try:
+        encoded = content.encode("utf-8")
+    except UnicodeEncodeError as error:
+        part = content[max(error.start - 20, 0) : error.end]
+        raise DataError(f"{path}: {part!a} is not UTF-8 text; nothing written") from error
+    write_bytes(path, encoded)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -140,6 +173,8 @@ def _reading(path: Path, damage: str, step: str = "the step that makes it") -> I
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run {step} first.") from error
+    except OSError as error:  # a missing right, a folder, a disk that fails: no damage
+        raise DataError(cannot_read(path, error)) from error
     except Exception as error:  # whatever a damaged file makes of a reader
         raise DataError(f"{path}: {damage} ({error}). Delete it to remake it.") from error
 

@@ -144,6 +144,7 @@ class Scratch:
         A damaged state, or one of another key, is not used: the run starts afresh.
 
         Raises:
+            DataError: the state is there and may not be read.
             DivergedError: an earlier try of the same run diverged; the same message again.
         """
         import torch
@@ -155,8 +156,13 @@ class Scratch:
             if failure.get("key") == self.key:
                 raise DivergedError(str(failure.get("message")))
         path = self.folder / "state.safetensors"
-        if not path.exists():
+        try:
+            with open(path, "rb"):
+                pass
+        except FileNotFoundError:
             return None
+        except OSError as error:  # sound perhaps: starting afresh would write over it
+            raise DataError(files.cannot_read(path, error)) from error
         try:
             metadata = files.read_tensors_header(path)
             if metadata.get("key") != self.key:

@@ -147,7 +147,8 @@ is written from the declarations that check the file
   class `Config` declares the parameters.
 * `source` of a data set may be an import path `package.module:function` of a custom function that
   returns the arrays (`build(config)`, or `read(config, root)` where it reads files); `rows`,
-  `columns` and `labelled` say what they are, its other keys are passed on.
+  `columns` and `labelled` say what they are, its other keys are passed on. What its key
+  `folder` or `file` names is followed: other content prepares the data anew.
 * `kind` of a network may be an import path `package.module:function` of a function of your own that
   builds encoder and decoder; its other keys are its arguments."""
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from t3vae.errors import DataError
-from t3vae.runtime.files import write_text
+from t3vae.runtime.files import cannot_read, write_text
 
 __all__ = ["DIGITS", "frame", "read_table", "rounded_edges", "significant", "write_table"]
 
@@ -81,7 +81,9 @@ def read_table(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, keep_default_na=False, na_values=[""])
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such table. Run `t3vae collect` first.") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DataError(cannot_read(path, error)) from error
+    except ValueError as error:
         raise DataError(
             f"{path}: not readable as a table ({error}). Delete it to remake it."
         ) from error

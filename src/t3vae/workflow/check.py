@@ -19,6 +19,7 @@ from html import unescape
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from t3vae.datasets import raw_input
 from t3vae.errors import ConfigError, DataError
 from t3vae.provenance import digests
 from t3vae.provenance.figure_metadata import read_provenance
@@ -234,6 +235,8 @@ def _reasons(root: Path, job: Job, seen: dict[str, str | None]) -> list[str]:
         reasons.append(_difference(config, job.config))
     if stored.get("sources") != job.code:
         reasons.append("its code changed")
+    if job.verb == "prepare":
+        return reasons or _raw(root, job, stored["inputs"])
     for path, old in stored["inputs"].items():
         if path not in seen:
             file = layout.under(root, path)
@@ -241,6 +244,15 @@ def _reasons(root: Path, job: Job, seen: dict[str, str | None]) -> list[str]:
         if seen[path] is not None and seen[path] != old:
             reasons.append(f"{path} changed")
     return reasons
+
+
+def _raw(root: Path, job: Job, old: Mapping[str, Any]) -> list[str]:
+    """Return why a data set is not that of the user's files, where they are on this machine."""
+    try:
+        now = raw_input.digests(job.config, root)
+    except DataError as error:
+        return [str(error)]
+    return [f"files in {path} changed" for path in now if now[path] != old.get(path)]
 
 
 def _stored(path: Path, verb: str) -> tuple[Any, Any]:
