@@ -16,7 +16,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from t3vae.runtime import progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from t3vae.datasets.shelves import Shelf
 
 __all__ = ["ENDINGS", "blank", "decode", "fingerprints", "read_images"]
 
@@ -39,16 +41,6 @@ PIXEL_LIMIT = 100_000_000
 LONGEST = 8  # times the shorter side: of longer images only the middle is resized
 ORIENTATION = 0x0112  # EXIF
 IN_MEMORY = 2**28
-
-
-class Shelf(Protocol):
-    """Files by name, as :func:`t3vae.datasets.shelves.open_shelf` returns them."""
-
-    def read(self, name: str) -> bytes:
-        """Return the content of a file."""
-
-    def where(self, name: str) -> str:
-        """Return the name of a file for messages."""
 
 
 def decode(content: bytes, where: str, *, channels: int, size: int, crop: int | None) -> Bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,40 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from t3vae.errors import MetricError
 from t3vae.settings.metrics import METRICS, SHARED
 
-__all__ = [
-    "Distribution",
-    "Reference",
-    "Sample",
-    "entry",
-    "options_of",
-    "require_finite",
-    "subsample",
-]
+__all__ = ["Reference", "Sample", "entry", "options_of", "require_finite", "subsample"]
 
 Array = NDArray[np.floating[Any]]
 
 OF_A_VALUE = ("p_value", "null_sd", "se", "ci_low", "ci_high")
-
-
-class Distribution(Protocol):
-    """The exact distribution of the test data, where it is known."""
-
-    dim: int
-
-    def log_prob(self, x: ArrayLike) -> Array:
-        """Log density of points ``[N, d]``."""
-
-    def score(self, x: ArrayLike) -> Array:
-        """Gradient of the log density ``[N, d]``."""
-
-    def tail_probability(self, threshold: float) -> Mapping[str, float]:
-        """Mass of ``left_tail`` and ``right_tail``."""
-
-    def tail_quantile(self, view: str, p: float) -> float:
-        """Point beyond which a view (``left_tail``, ``right_tail``, ``norm``) has mass p."""
-
-    def tail_mean(self, view: str, p: float) -> float:
-        """Mean of a view beyond its ``tail_quantile``."""
 
 
 class Sample:
