@@ -9,7 +9,7 @@ SOURCE = ROOT / "src"
 CONFIGFILES = [Path(path) for path in workflow.config_settings.configfiles]
 PARAMS = CONFIGFILES[0] if CONFIGFILES else ROOT / "params.yaml"
 UNDER_DVC = bool(os.environ.get("DVC_STAGE"))  # DVC tells the commands of its stages
-OWN = str(PARAMS.parent.resolve())  # models of one's own lie beside the parameters
+OWN = str(PARAMS.parent.resolve())  # custom models lie beside the parameters
 sys.path[:] = [str(SOURCE), *sys.path, OWN]
 
 from t3vae.workflow import check, disk, plan_files

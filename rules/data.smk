@@ -55,4 +55,4 @@ rule prepare_all:
         outputs_of("prepare", "extractor"),
     localrule: True
     message:
-        "prepare: all there"
+        "prepare: up to date"

@@ -216,11 +216,14 @@ def report(params: Path, root: Path, config: str | None) -> None:
     is_flag=True,
     help="Move orphaned results to scratch/retired/; remove saved states that no training needs.",
 )
-def check(params: Path, root: Path, records: bool, verbs: tuple[str, ...], prune: bool) -> None:
-    """Name every result that is stale, missing or orphaned, and why."""
+@click.option("--verbose", is_flag=True, help="List every result, however many.")
+def check(
+    params: Path, root: Path, records: bool, verbs: tuple[str, ...], prune: bool, verbose: bool
+) -> None:
+    """Name stale, missing and orphaned results, and why; end with a summary."""
     from t3vae.workflow.check import run as run_check
 
-    sys.exit(run_check(root, params, records=records, prune=prune, verbs=verbs))
+    sys.exit(run_check(root, params, records=records, prune=prune, verbs=verbs, verbose=verbose))
 
 
 @cli.command()
@@ -231,7 +234,7 @@ def plan(params: Path, root: Path) -> None:
     from t3vae.workflow import plan_files
     from t3vae.workflow.plan import Plan
 
-    sys.path.append(str(params.resolve().parent))  # models of one's own lie beside the parameters
+    sys.path.append(str(params.resolve().parent))  # custom models lie beside the parameters
     plan_files.write(root, Plan(parameters.load(params)))
 
 

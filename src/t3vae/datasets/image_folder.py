@@ -1,4 +1,4 @@
-"""A folder of images of one's own, or a zip archive of it.
+"""A folder of images, or a zip archive of it.
 
 Layouts: ``train/<class>/*`` with ``test/<class>/*`` (and, if there is one,
 ``validation/<class>/*``), or ``<class>/*`` with a split by fractions. Images without a

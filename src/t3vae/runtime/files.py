@@ -265,7 +265,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         arrays = load(content)
         header, body = _parts(content)
         if header[_METADATA].pop(_CHECKSUM) != _checksum(header, body):
-            raise ValueError("its checksum is another")
+            raise ValueError("checksum mismatch")
         return arrays
 
 
