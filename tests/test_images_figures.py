@@ -397,8 +397,8 @@ def test_figures_are_the_same_bytes_again(root, tmp_path, name):
 
 
 def test_grids_show_each_image_once(root):
-    style = Style(models=tuple(fake.MODELS))
     for name in ("samples", "reconstructions"):
+        style = Style.of(figure_config(name, fake.MODELS))
         rows = table(root, "classes", f"{name}.csv")
         module, _, function = FIGURES[name].code.partition(":")
         with style.applied():
