@@ -14,6 +14,7 @@ import pytest
 import scipy.stats
 from drawn_texts import check_apart, check_inside, texts
 from matplotlib.figure import Figure
+from matplotlib.image import BboxImage
 from model_looks import label_of
 
 from t3vae.errors import DataError
@@ -396,16 +397,17 @@ def test_figures_are_the_same_bytes_again(root, tmp_path, name):
 
 
 def test_grids_show_each_image_once(root):
-    style = Style(models=tuple(fake.MODELS))
     for name in ("samples", "reconstructions"):
+        style = Style.of(figure_config(name, fake.MODELS))
         rows = table(root, "classes", f"{name}.csv")
         module, _, function = FIGURES[name].code.partition(":")
         with style.applied():
             drawn: Figure = getattr(import_module(module), function)({f"{name}.csv": rows}, style)
-        shown = [axes for axes in drawn.axes if axes.images]
+        shown = [artist for artist in drawn.artists if isinstance(artist, BboxImage)]
         assert len(shown) == len(rows)
-        for axes in shown:
-            box = axes.get_position()
+        boxes = [i.get_window_extent().transformed(drawn.transFigure.inverted()) for i in shown]
+        assert not any(a is not b and a.overlaps(b) for a in boxes for b in boxes)
+        for box in boxes:
             assert 0 <= box.x0 < box.x1 <= 1 and 0 <= box.y0 < box.y1 <= 1
         width = drawn.get_size_inches()[0] * 25.4
         assert width <= style.page_width_mm + 1e-6

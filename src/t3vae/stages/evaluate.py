@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from t3vae import datasets, metrics
@@ -18,7 +19,7 @@ from t3vae.metrics.reference import Reference, Sample, options_of
 from t3vae.provenance import digests
 from t3vae.runtime import files, layout, seeding
 from t3vae.settings.metrics import METRICS
-from t3vae.training import runs
+from t3vae.training import checkpoint, runs
 
 __all__ = ["run"]
 
@@ -165,10 +166,6 @@ def _of_likelihood(
     The distribution is part of the joint density; encodings and decodes are shared by all
     distributions. A conditional model is asked for log p(x | y) with the label of each point.
     """
-    import torch
-
-    from t3vae.training import checkpoint
-
     name, seed = "log_likelihood", config["seed"]
     options = options_of(name, config["evaluation"])
     rng = seeding.numpy_generator(0, f"evaluate/{name}")  # the same rows for every run
