@@ -16,6 +16,13 @@ CHECKSUM := $(shell $(PYTHON) -c 'import hashlib, sys; \
 	$(LOCKED))
 STAMP := $(VENV)/installed-$(CHECKSUM)
 
+# Snakemake, DVC and matplotlib keep caches in the home; where that cannot be written, in build/.
+CACHE := $${XDG_CACHE_HOME:-$${HOME:?}/.cache}
+ifneq ($(shell mkdir -p "$(CACHE)" 2> /dev/null && test -w "$(CACHE)" && echo yes),yes)
+export XDG_CACHE_HOME := $(CURDIR)/build/cache
+export MPLCONFIGDIR := $(CURDIR)/build/cache/matplotlib
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help figures test survive quick lint format bench lock clean venv
 

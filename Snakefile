@@ -45,7 +45,7 @@ rule all:
         ),
     localrule: True
     message:
-        "all there"
+        "up to date"
 
 
 include: "rules/data.smk"

@@ -9,11 +9,12 @@ SOURCE = ROOT / "src"
 CONFIGFILES = [Path(path) for path in workflow.config_settings.configfiles]
 PARAMS = CONFIGFILES[0] if CONFIGFILES else ROOT / "params.yaml"
 UNDER_DVC = bool(os.environ.get("DVC_STAGE"))  # DVC tells the commands of its stages
-OWN = str(PARAMS.parent.resolve())  # models of one's own lie beside the parameters
+OWN = str(PARAMS.parent.resolve())  # custom models lie beside the parameters
 sys.path[:] = [str(SOURCE), *sys.path, OWN]
 
 from t3vae.workflow import check, disk, plan_files
 
+from t3vae.datasets import raw_input
 from t3vae.runtime import device, layout
 from t3vae.settings import parameters
 from t3vae.errors import ConfigError, T3VAEError
@@ -24,6 +25,19 @@ def prepended(variable, *folders):
     """Return the search path of an environment variable with folders put first."""
     old = os.environ.get(variable, "").split(os.pathsep)
     return os.pathsep.join([*folders, *(o for o in old if o and o not in folders)])
+
+
+def refuse_divided(*folders):
+    """Stop where a search path would divide the name of a folder, and other code would run."""
+    for folder in folders:
+        if os.pathsep in folder:
+            print(
+                f"{folder}: a folder with `{os.pathsep}` in its path. Search paths (PATH, "
+                "PYTHONPATH) divide it there, so that jobs would run other code. Rename or "
+                "move it.",
+                file=sys.stderr,
+            )
+            raise SystemExit(2)
 
 
 def read_plan():
@@ -50,6 +64,8 @@ def read_plan():
         raise SystemExit(2) from None
 
 
+BIN = str(Path(sys.executable).parent)
+refuse_divided(BIN, str(SOURCE), OWN)
 PLAN = read_plan()
 GPU = 1 if device.resolve(PLAN.parameters.device) == "cuda" else 0
 JOBS = PLAN.jobs()
@@ -58,7 +74,7 @@ JOBS = PLAN.jobs()
 # that bytes depend neither on -j nor on what else is installed. On a cluster the job reads
 # this file again and gets the same.
 os.environ.update(
-    PATH=prepended("PATH", str(Path(sys.executable).parent)),
+    PATH=prepended("PATH", BIN),
     PYTHONPATH=prepended("PYTHONPATH", str(SOURCE), OWN),
     T3VAE_DEVICE=PLAN.parameters.device,  # not a parameter: a change reruns nothing
     OMP_NUM_THREADS="1",
@@ -95,6 +111,15 @@ def config_of(verb):
 def code_of(verb):
     """Return the parameter function of a verb: digest of the sources that its job runs."""
     return lambda wildcards: job_of(verb)(wildcards).code
+
+
+def raw_of(dataset):
+    """Return the digest of the user's files that a data set is read from, or stop."""
+    try:
+        return raw_input.trigger(PLAN.prepare(dataset).config, Path.cwd())
+    except T3VAEError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def resource_of(verb, resource):

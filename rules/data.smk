@@ -18,6 +18,7 @@ for dataset in PLAN.parameters.datasets:
             dataset=dataset,
             config=lambda wildcards, dataset=dataset: PLAN.prepare(dataset).json,
             code=lambda wildcards, dataset=dataset: PLAN.prepare(dataset).code,
+            raw=lambda wildcards, dataset=dataset: raw_of(dataset),
         message:
             "prepare {params.dataset}"
         shell:
@@ -54,4 +55,4 @@ rule prepare_all:
         outputs_of("prepare", "extractor"),
     localrule: True
     message:
-        "prepare: all there"
+        "prepare: up to date"

@@ -52,7 +52,7 @@ rule sample_all:
         outputs_of("sample"),
     localrule: True
     message:
-        "sample: all there"
+        "sample: up to date"
 
 
 rule evaluate_all:
@@ -60,4 +60,4 @@ rule evaluate_all:
         outputs_of("evaluate"),
     localrule: True
     message:
-        "evaluate: all there"
+        "evaluate: up to date"

@@ -74,7 +74,7 @@ rule tables_all:
         outputs_of("collect"),
     localrule: True
     message:
-        "tables: all there"
+        "tables: up to date"
 
 
 rule figures_all:
@@ -82,4 +82,4 @@ rule figures_all:
         outputs_of("figure"),
     localrule: True
     message:
-        "figures: all there"
+        "figures: up to date"

@@ -32,4 +32,4 @@ rule train_all:
         outputs_of("train"),
     localrule: True
     message:
-        "train: all there"
+        "train: up to date"

@@ -237,7 +237,9 @@ def tiny_configs(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "figure": {
             "name": "history",
             "models": ["model"],
-            "looks": {"model": {"colour": "#0072b2", "marker": "o", "line": "solid"}},
+            "looks": {
+                "model": {"label": "model", "colour": "#0072b2", "marker": "o", "line": "solid"}
+            },
             "style": {
                 "column_width_mm": 85.0,
                 "page_width_mm": 180.0,

@@ -91,6 +91,6 @@ def jobs(folder: Path, *arguments: str) -> set[str]:
     done = call(folder, "snakemake", "-n", *arguments)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
-    found = set(re.findall(r"^Job \d+: (.*)(?<!all there)$", text, flags=re.MULTILINE))
+    found = set(re.findall(r"^Job \d+: (.*)(?<!up to date)$", text, flags=re.MULTILINE))
     assert found or "Nothing to be done" in text
     return found

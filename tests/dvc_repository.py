@@ -126,7 +126,7 @@ def width(text: str) -> int:
 
 def ran(text: str) -> list[str]:
     """Return the jobs that Snakemake ran or would run, sorted, from what it printed."""
-    return sorted(re.findall(r"^Job \d+: (.*)(?<!all there)$", text, flags=re.MULTILINE))
+    return sorted(re.findall(r"^Job \d+: (.*)(?<!up to date)$", text, flags=re.MULTILINE))
 
 
 def nothing_to_do(folder: Path) -> bool:

@@ -23,7 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "provenance": {"errors", "runtime", "settings"},
     "maths": {"errors", "runtime"},
     "networks": {"errors", "settings"},
-    "models": {"errors", "settings", "maths", "networks"},
+    "models": {"errors", "settings", "runtime", "maths", "networks"},
     "training": {"errors", "settings", "runtime", "provenance", "maths", "networks", "models"},
     # Files that others made; read without executing anything.
     "published": {"errors", "runtime"},
@@ -48,7 +48,9 @@ NO_TORCH = {
     *("errors", "runtime", "provenance", "settings", "published", "datasets", "metrics", "tables"),
     *("figures", "report", "workflow"),
 }
-MAY_TORCH = {"runtime.seeding", "runtime.scratch", "published.torch_weights"}
+MAY_TORCH = {
+    *("runtime.accelerator", "runtime.seeding", "runtime.scratch", "published.torch_weights"),
+}
 
 # The two readers of pickles, and the only modules that call them: after a checksum.
 PICKLES = {"published.pickles": "datasets.cifar", "published.torch_weights": "extractors.inception"}

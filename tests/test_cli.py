@@ -80,6 +80,23 @@ def test_unknown_names(names: list[str], words: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_names_that_the_locale_cannot_show(tmp_path: Path, monkeypatch) -> None:
+    """Output is text of the locale, with signs for the rest, and never a traceback."""
+    for key, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(key, value)
+    script = (
+        "from t3vae import cli\n"
+        "@cli.cli.command()\ndef shout():\n    print('caf\\u00e9 \\udce9')\n"
+        "cli.main(['shout'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "caf\\xe9 \\udce9\n"), done.stderr
+
+
 def test_a_missing_input_ends_with_status_1(tmp_path: Path) -> None:
     done = t3vae(
         "train", "--experiment", "univariate_smoke", "--model", "vae", "--seed", "0",
@@ -110,3 +127,59 @@ def test_the_steps_by_hand(tmp_path: Path) -> None:
     assert results[0] == results[1]
     kinds = {name.split("/")[1] for name in results[0]}
     assert kinds == {"prepared", "runs", "samples", "metrics"}
+
+
+@pytest.mark.parametrize(
+    ("package", "verb", "extra"),
+    [
+        ("pandas", ("collect", "--experiment", "univariate_smoke"), "workflow"),
+        ("pandas", ("report",), "workflow"),
+        ("jinja2", ("report",), "workflow"),
+        (
+            "matplotlib",
+            ("figure", "--experiment", "univariate_smoke", "--name", "metrics"),
+            "workflow",
+        ),
+    ],
+)
+def test_a_package_that_is_not_installed(
+    package: str, verb: tuple[str, ...], extra: str, tmp_path: Path
+) -> None:
+    """As after a base installation: one line that names the extra."""
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from t3vae.cli import main\n"
+        f"main([*{verb!r}, '--params', {str(ROOT / 'params.yaml')!r}])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith(f"t3vae: {package} is not installed, which this step needs.")
+    assert f"pip install 't3vae[{extra}]'" in done.stderr
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    import tomllib
+
+    from t3vae.cli import _EXTRAS
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {"sklearn": "scikit-learn", "PIL": "pillow"}
+    for extra, modules in _EXTRAS.items():
+        listed = " ".join(project["optional-dependencies"][extra])
+        assert all(names.get(module, module) in listed for module in modules), extra
+
+
+def test_errors_hold_no_addresses() -> None:
+    from t3vae import errors
+
+    text = f"a file ({object()}, {len})."
+    kinds = [getattr(errors, name) for name in errors.__all__]
+    for kind in kinds:
+        assert "0x" not in str(kind(text)) and "<object object>" in str(kind(text))
+    assert errors.ConfigError([text, text]).problems == ["a file (<object object>, "
+        "<built-in function len>)."] * 2  # fmt: skip

@@ -202,6 +202,76 @@ def test_other_bad_arguments_are_refused():
         log_t_normalizer(3.0, 1.5)
 
 
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"n": 10**16}, "n = 10000000000000000: must be an integer from 1"),
+        ({"m": 10**400}, "m = an integer of more than 30 digits"),
+        ({"n": 10**6000}, "n = an integer of more than 30 digits"),
+        ({"n": None}, "n = None"),
+        ({"nu": 10**400}, "nu = an integer of more than 30 digits"),
+        ({"nu": "5"}, "nu = 5"),
+        ({"sigma": None}, "sigma = None"),
+        ({"n": 1000, "sigma": 1e-200}, "tau_sq, v_star.*for sigma = 1e-200"),
+        ({"n": 10**6, "sigma": 1e200}, "beyond the range of floating-point numbers"),
+    ],
+)
+def test_sizes_out_of_range_are_refused(given, what):
+    with pytest.raises(ConfigError, match=what):
+        gamma_constants(**{"nu": 5.0, "n": 1, "m": 1, "sigma": 1.0, **given})
+
+
+def test_large_sizes_within_range_have_their_limit():
+    for n in (10**9, 10**15):
+        found = gamma_constants(5.0, n, 1, 1.0)
+        assert found.tau_sq == pytest.approx(high_dimension_limit(1.0), rel=1e-6)
+    assert gamma_constants(1e300, 1, 1, 1.0).v_star == pytest.approx(1.0)
+    for sigma in (1e-200, 1e200, 5e-324):
+        with pytest.raises(ConfigError, match="nearer to 1"):
+            high_dimension_limit(sigma)
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    found = gamma_constants(np.float32(5), np.int64(3), np.int32(2), np.float64(0.5))
+    assert found == gamma_constants(5.0, 3, 2, 0.5)
+    assert {type(value) for value in found.to_dict().values()} == {float, int}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--nu", "2"],
+        ["--nu", "nan"],
+        ["--nu", "inf"],
+        ["--nu", "many"],
+        ["--n", "0"],
+        ["--n", "0.5"],
+        ["--n", "-3"],
+        ["--m", "0"],
+        ["--m", "9" * 50],
+        ["--n", "9" * 400],
+        ["--sigma", "0"],
+        ["--sigma", "-1"],
+        ["--sigma", "nan"],
+        ["--sigma", "inf"],
+        ["--sigma", "1e-300"],
+        ["--sigma", "1e300"],
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_command_says_which_number_is_out_of_range(given, more, capsys):
+    from t3vae import cli
+
+    standard = {"--nu": "5", "--n": "3", "--m": "2", "--sigma": "1"} | dict([given])
+    arguments = [part for option in standard.items() for part in option]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["constants", *arguments, *more])
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and shown.out == ""
+    assert given[0].strip("-") in shown.err or "tau_sq" in shown.err
+    assert "Traceback" not in shown.err
+
+
 def test_constants_do_not_import_torch():
     code = "import sys, t3vae.maths.constants; sys.exit(len({'torch', 'scipy'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

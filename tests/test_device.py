@@ -195,3 +195,79 @@ def test_a_job_claims_before_torch_is_there(tmp_path, monkeypatch, name, claims)
         order.clear()
         cli.main(arguments)
         assert order == ["claim"] * claims + ["import", "cuda" if claims else "cpu"]
+
+
+# --- a device that cannot be used ---------------------------------------------------------
+
+
+@pytest.fixture
+def cpu_only(monkeypatch) -> None:
+    """A machine on which torch finds no accelerator."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cuda", "cuda:1", "mps", "meta", "gpu", "tpu", "cuda:x", "", "CPU", 1.5, None, object()],
+)
+def test_other_devices_are_refused_in_one_message(cpu_only, name):
+    import torch
+
+    import t3vae
+    from t3vae.runtime import accelerator
+
+    for use in (
+        lambda: accelerator.usable(name),
+        lambda: t3vae.load("model.safetensors", name),
+        lambda: t3vae.load("model.safetensors", device=name),
+    ):
+        with pytest.raises(
+            ConfigError, match=r"^device = .*Devices that work here: cpu\."
+        ) as error:
+            use()
+        assert len(str(error.value).splitlines()) == 1 and "0x" not in str(error.value)
+    assert accelerator.usable("cpu") == accelerator.usable("auto") == torch.device("cpu")
+    assert accelerator.usable(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_an_accelerator_that_is_not_there(monkeypatch):
+    import torch
+
+    from t3vae.runtime import accelerator
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(
+        ConfigError, match=r"'cuda:2': there are 2 CUDA devices here, counted fr"
+    ) as e:
+        accelerator.usable("cuda:2")
+    assert "cpu, cuda:0, cuda:1" in str(e.value).replace("mps, ", "")
+
+
+@pytest.mark.parametrize("verb", ["train", "sample", "evaluate", "extractor"])
+def test_a_job_on_a_machine_without_a_driver(verb, tmp_path):
+    """One line that names the device and one that works."""
+    checkout = Path(__file__).resolve().parents[1]
+    run = ["--experiment", "univariate_smoke", "--model", "vae", "--seed", "0"]
+    names = ["--dataset", "digits_lt"] if verb == "extractor" else run
+    command = [sys.executable, "-m", "t3vae", verb, *names, "--device", "cuda"]
+    done = subprocess.run(
+        [*command, "--params", str(checkout / "params.yaml"), "--root", str(tmp_path)],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(checkout / "src")},
+    )  # fmt: skip
+    lines = done.stderr.splitlines()
+    if verb == "evaluate":  # which asks for a device when it has found its inputs
+        assert done.returncode == 1 and len(lines) == 1
+        return
+    assert done.returncode == 2 and len(lines) == 1, done.stderr
+    assert lines[0].startswith("t3vae: device = 'cuda': no CUDA device can be used here")
+    assert "CUDA_VISIBLE_DEVICES is ''" in lines[0] and "--device cpu" in lines[0]
+
+
+def test_one_of_several_is_named_by_its_variable():
+    with pytest.raises(ConfigError, match=r"Allowed are auto, cpu, cuda.*CUDA_VISIBLE_DEVICES"):
+        device.resolve("cuda:1")

@@ -29,12 +29,27 @@ def test_python_block_runs(tmp_path: Path) -> None:
     assert block is not None
     (tmp_path / "build").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", block[1]],
+        [sys.executable, "-c", block[1] + "print(list(x_new.shape))"],
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
         env={"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "PATH": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"\d+\.\d+\n", done.stdout)
+    assert done.stdout == "[10000, 4]\n"
+
+
+def test_the_page_of_the_python_api_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    code = (
+        block[1] + "\nassert len(x_new) == 1000 and len(per_point) == 10 and posterior.mean.shape"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+        env={"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "PATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_make_targets_exist() -> None:

@@ -132,8 +132,8 @@ def test_values_are_those_of_the_samples(root, record):
     )
     truth = {"left_tail": 0.00319560598, "right_tail": 0.00221255509}
     for latent in LATENTS:
-        samples = samples[f"samples/{latent}"][:, 0]
-        share = {"left_tail": np.mean(samples < -6), "right_tail": np.mean(samples > 6)}
+        points = samples[f"samples/{latent}"][:, 0]
+        share = {"left_tail": np.mean(points < -6), "right_tail": np.mean(points > 6)}
         for group, expected in truth.items():
             value = find(record, "tail_mass_ratio", latent, group)["value"]
             assert value == pytest.approx(share[group] / expected, rel=1e-6)

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import zipfile
 from pathlib import Path
@@ -23,6 +24,7 @@ from t3vae import datasets
 from t3vae.datasets import celeba, cifar, image_files, labelled, shelves, svhn
 from t3vae.datasets.prepared import Prepared
 from t3vae.errors import ConfigError, DataError
+from t3vae.published import raw_files
 from t3vae.runtime import files, layout
 from t3vae.settings.sources import SOURCES
 from t3vae.stages import prepare
@@ -511,6 +513,16 @@ def test_celeba_with_nothing_there_lists_all_three_files(tmp_path):
         assert part in message
 
 
+def test_celeba_s_download_names_the_extra_that_it_needs(tmp_path, monkeypatch):
+    find = raw_files.find_spec
+    monkeypatch.setattr(raw_files, "find_spec", lambda n: None if n == "gdown" else find(n))
+    message = refused(tmp_path, "celeba", "could not be downloaded", download=True)
+    assert "pip install 't3vae[celeba]'" in message and "3 file(s)" in message
+    assert not (tmp_path / "data/raw").exists()
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert any("gdown" in need for need in project["project"]["optional-dependencies"]["celeba"])
+
+
 def test_a_damaged_member_of_the_zip_archive(tmp_path, faces):
     def flip(folder):
         path = folder / "img_align_celeba.zip"
@@ -665,7 +677,10 @@ def gone(folder):
         (damaged, r"test/owl/0002.png: not a readable image"),
         (lambda f: (f / "train/owl/0001.png").write_text("hello"), "train/owl/0001.png: not a re"),
         (lambda f: (f / "train/owl/0001.png").write_bytes(b""), "train/owl/0001.png: not a re"),
-        (lambda f: (f / "train/owl/notes.txt").write_text("x"), "train/owl/notes.txt: not an im"),
+        (
+            lambda f: (f / "train/owl/notes.txt").write_text("x"),
+            "train/owl/notes.txt: not an image",
+        ),
         (emptied, r"train/cat: a class with no image"),
         (gone, r"test/cat: missing, while train/cat is there"),
         (

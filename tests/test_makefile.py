@@ -40,11 +40,11 @@ def place(tmp_path) -> Path:
     return tmp_path
 
 
-def make(place: Path, *targets: str, status: int = 0) -> list[str]:
+def make(place: Path, *targets: str, status: int = 0, **variables: str) -> list[str]:
     """Run make; return what it called, without arguments of pip."""
     (place / "calls").unlink(missing_ok=True)
     path = f"{place / 'tools'}{os.pathsep}{os.environ['PATH']}"
-    environment = {"PATH": path, "HOME": str(place)}
+    environment = {"PATH": path, "HOME": str(place), **variables}
     done = subprocess.run(
         ["make", *targets], cwd=place, env=environment, capture_output=True, text=True, check=False
     )
@@ -95,6 +95,18 @@ def test_what_the_targets_run(place):
     assert "snakemake -j4 --directory build/smoke --config suite=smoke" in make(place, "quick")
     tools = [call.split()[0] for call in make(place, "lint")]
     assert tools == ["ruff", "ruff", "snakefmt", "snakemake", "mypy"]
+
+
+def test_caches_lie_in_build_where_the_home_cannot_be_written(place):
+    tool = place / "tools/python3.11"
+    tool.write_text(tool.read_text().replace("echo %s", "echo $XDG_CACHE_HOME $MPLCONFIGDIR %s"))
+    nowhere = place / "file/home"
+    nowhere.parent.write_text("no folder")
+    for home, there in ((place / "home", False), (nowhere, True)):
+        calls = make(place, "figures", HOME=str(home))
+        cache = place / "build/cache"
+        said = f"{cache} {cache}/matplotlib snakemake" if there else "snakemake"
+        assert calls[-1].startswith(said)
 
 
 def test_clean_keeps_results(place):

@@ -259,7 +259,7 @@ def test_importance_weights_do_not_overflow_and_broken_ones_are_named():
     broken = Sample(np.array([[0.0, math.nan]]), finite=False)
     entries = entries_of("log_likelihood", broken, points)
     assert entries[0]["value"] is None
-    assert entries[0]["reason"] == "not a finite number"
+    assert entries[0]["reason"] == "1 of 2 test points have no finite value"
     with pytest.raises(MetricError, match="3 points for 2"):
         entries_of("log_likelihood", np.zeros((4, 3)), points)
 

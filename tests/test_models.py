@@ -11,7 +11,7 @@ from family_examples import examples
 
 import t3vae
 from t3vae import models
-from t3vae.errors import ConfigError
+from t3vae.errors import ConfigError, DataError
 from t3vae.models.base import LATENT_DISTRIBUTIONS
 from t3vae.settings import families
 from t3vae.stages.verify import FUNCTIONS
@@ -131,6 +131,26 @@ class TestContract:
             again.latent_distribution("fitted").log_prob(z),
             model.latent_distribution("fitted").log_prob(z),
         )
+
+
+@pytest.mark.parametrize("family", ["vae", "c_vae"])
+def test_one_column_may_be_a_vector_wherever_data_go_in(family) -> None:
+    x = torch.randn(60)
+    model = build(family, {}, [1], 1)
+    y = {"labels": torch.arange(60) % model.classes} if model.conditional else {}
+    t3vae.fit(model, x, epochs=1, **y)
+    for column in (x, x.numpy()):
+        as_vector = t3vae.fit_latent(model, column, max_components=1, seed=3, **y)
+        as_matrix = t3vae.fit_latent(model, column[:, None], max_components=1, seed=3, **y)
+        assert torch.equal(as_vector.loc, as_matrix.loc)
+        assert torch.equal(as_vector.nu, as_matrix.nu)
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (50,), (50, 3), (50, 2, 1)])
+def test_data_of_another_shape_are_refused_before_they_are_encoded(shape) -> None:
+    model = build("vae", {}, [2], 1)
+    with pytest.raises(DataError, match=r"must be \[N, 2\]"):
+        t3vae.fit_latent(model, torch.randn(*shape))
 
 
 @pytest.mark.parametrize(("family", "given"), CASES)

@@ -277,8 +277,8 @@ MISTAKES = {
         ],
     ),
     "number as a name": (
-        "  smoke: [constants, univariate_smoke, digits_smoke]",
-        "  smoke: [constants, univariate_smoke, digits_smoke]\n  7: [constants]",
+        "  smoke: [constants, univariate_smoke, bivariate_smoke, digits_smoke]",
+        "  smoke: [constants, univariate_smoke, bivariate_smoke, digits_smoke]\n  7: [constants]",
         ["suites = 7: a key must be text to every YAML reader", "suites.7: must be a name"],
     ),
     "unknown model": (
@@ -387,7 +387,10 @@ MISTAKES = {
     "more than there is": (
         "reconstructions: 200\n",
         "reconstructions: 8001\n",
-        ["sampling.smoke.reconstructions = 8001: more than the 8000 test rows of `univariate_sm"],
+        [
+            f"sampling.smoke.reconstructions = 8001: more than the 8000 test rows of `{name}_smoke`"
+            for name in ("bivariate", "univariate")
+        ],
     ),
     "no dot": (
         "learning_rate: 1.0e-3",

@@ -236,6 +236,15 @@ def test_verdict_when_it_does_not() -> None:
     assert "Reached by 0 of 2 models; missed by VAE; t³VAE, ν = 5." in words
 
 
+def test_a_model_without_a_tail_mass_has_not_missed_the_goal() -> None:
+    tables = _tables({"VAE": 0.02, "t³VAE": 0.1}, {"VAE": 0.002, "t³VAE": 0.003})
+    chosen = (tables[0]["model"] == "VAE") & (tables[0]["group"] == "left_tail")
+    tables[0].loc[chosen, "mean"] = float("nan")
+    words = " ".join(verdict(*tables))
+    assert "Reached by 1 of 2 models; without a tail mass: VAE." in words
+    assert "missed" not in words and "nan" not in words
+
+
 def test_verdict_with_an_exception() -> None:
     priors = {"VAE": 0.02, "t³VAE, ν = 5": 0.1, "t³VAE, ν = 9": 0.2}
     words = " ".join(

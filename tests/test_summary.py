@@ -107,7 +107,8 @@ def test_summary_rows():
 
 def test_paired_differences_agree_with_scipy():
     control, ours = [0.30, 0.35, 0.28, 0.40], [0.21, 0.33, 0.22, 0.30]
-    table = entries("vae", control) + entries("t3vae", ours) + entries("beta", control)
+    worse = [value + gap for value, gap in zip(control, [0.1, 0.2, 0.05, 0.3], strict=True)]
+    table = entries("vae", control) + entries("t3vae", ours) + entries("beta", worse)
     rows = {r["model"]: r for r in paired(table, "vae")}
     assert set(rows) == {"t3vae", "beta"}
     expected = stats.ttest_rel(ours, control)
@@ -117,8 +118,9 @@ def test_paired_differences_agree_with_scipy():
     interval = expected.confidence_interval(0.95)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((interval.low, interval.high))
     assert row["p_value"] == pytest.approx(expected.pvalue)
-    assert row["p_value_holm"] == pytest.approx(2 * expected.pvalue)
-    assert rows["beta"]["p_value"] == 1.0
+    other = stats.ttest_rel(worse, control).pvalue
+    adjusted = [2 * min(expected.pvalue, other), max(expected.pvalue, other)]
+    assert row["p_value_holm"] == pytest.approx(adjusted[int(expected.pvalue > other)])
 
 
 def test_pairs_need_both_seeds():
@@ -128,6 +130,72 @@ def test_pairs_need_both_seeds():
     assert (row["sd"], row["p_value"], row["p_value_holm"]) == (None, None, None)
     assert paired(entries("vae", [None]) + entries("t", [1.0]), "vae") == []
     assert paired(entries("t", [1.0]), "vae") == []
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        [0.30, 0.35, 0.28, 0.40],  # the control itself
+        [0.21, 0.26, 0.19, 0.31],  # better by 0.09, but for rounding
+        [1.30, 1.35, 1.28, 1.40],
+    ],
+)
+def test_differences_that_do_not_vary_are_no_evidence(ours):
+    control = [0.30, 0.35, 0.28, 0.40]
+    (row,) = paired(entries("vae", control) + entries("t", ours), "vae")
+    assert row["difference"] == pytest.approx(ours[0] - control[0]) and row["sd"] == 0
+    assert (row["ci_low"], row["ci_high"]) == (None, None)
+    assert (row["p_value"], row["p_value_holm"]) == (None, None)
+
+
+def test_a_paired_test_needs_three_pairs_and_every_run():
+    control, ours = [0.30, 0.35, 0.28, 0.40], [0.21, 0.33, 0.22, 0.30]
+    for runs, tested in ((4, True), (3, True), (2, False), (1, False)):
+        (row,) = paired(entries("vae", control[:runs]) + entries("t", ours[:runs]), "vae")
+        assert (row["p_value"] is not None) == tested and row["seeds"] == runs
+        assert (row["ci_low"] is not None) == (runs > 1)
+    for missing in (None, np.nan, np.inf):
+        (row,) = paired(entries("vae", control) + entries("t", [*ours[:3], missing]), "vae")
+        assert row["seeds"] == 3 and row["p_value"] is None and row["ci_low"] is not None
+    (row,) = paired(entries("vae", control) + entries("t", ours[:3]), "vae")
+    assert row["p_value"] is None
+
+
+def test_a_value_that_is_not_finite_is_a_missing_one():
+    values, p = [0.1, np.nan, 0.3, np.inf], [0.01, 0.001, 0.5, 0.001]
+    (row,) = summarise(entries("vae", values, p_value=p))
+    assert (row["mean"], row["seeds"], row["missing"]) == (pytest.approx(0.2), 2, 2)
+    assert row["reason"] == "not a finite number"
+    combined = [row[f"p_value_{name}"] for name in ("median", "combined", "holm")]
+    assert combined == [None] * 3
+
+
+def test_p_values_are_combined_only_where_every_run_has_one():
+    both = [
+        *entries("vae", [0.1, 0.2, 0.3], p_value=[0.01, 0.02, 0.03]),
+        *entries("t", [0.1, 0.2, 0.3], p_value=[0.001, None, 0.002]),
+        *entries("beta", [0.1, None, 0.3], p_value=[0.001, 0.001, 0.002]),
+        *entries("twin", [0.1, 0.2, 0.3], p_value=[0.001, np.nan, 0.002]),
+    ]
+    rows = {row["model"]: row for row in summarise(both)}
+    assert rows["vae"]["p_value_combined"] == rows["vae"]["p_value_holm"] == pytest.approx(0.03)
+    for model in ("t", "beta", "twin"):
+        assert rows[model]["p_value_combined"] is rows[model]["p_value_holm"] is None
+
+
+def test_what_is_no_p_value_is_refused_or_left_out():
+    assert holm([0.02, np.nan, 0.01, None]) == pytest.approx([0.02, None, 0.02, None])
+    for bad in (-0.1, 1.2):
+        with pytest.raises(MetricError, match="from 0 to 1"):
+            holm([0.5, bad])
+    for values in ([0.1, np.nan], [2.0], [-1.0, 0.5]):
+        with pytest.raises(MetricError, match="from 0 to 1"):
+            combine_p_values(values)
+    with pytest.raises(MetricError, match="at least one"):
+        combine_p_values([])
+    for values in ([], [0.1, np.nan], [np.inf, 1.0]):
+        with pytest.raises(MetricError, match="all finite"):
+            t_interval(values)
 
 
 def test_values_of_the_truth_are_not_compared():

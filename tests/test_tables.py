@@ -14,7 +14,7 @@ from scipy import stats
 
 from t3vae import datasets
 from t3vae.datasets import theory
-from t3vae.errors import DataError
+from t3vae.errors import DataError, MetricError
 from t3vae.provenance import digests
 from t3vae.runtime import files, layout
 from t3vae.stages import collect
@@ -422,3 +422,36 @@ def test_an_unknown_theory_table_is_refused(tmp_path: Path) -> None:
 def test_significant_digits() -> None:
     assert significant(-123456.789) == -123457.0
     assert math.isnan(significant(math.nan))
+
+
+# --- data without spread, or far from zero -------------------------------------------------
+
+
+@pytest.mark.parametrize(("centre", "spread"), [(0, 1), (1e6, 1), (1e6, 1e-6), (-3, 1e-9), (5, 0)])
+def test_densities_far_from_zero_and_of_a_constant(centre, spread):
+    rng = np.random.default_rng(0)
+    x = centre + spread * rng.standard_normal((800, 2))
+    for kind in ("densities", "densities_log"):
+        (curve,) = density_curves.curves(kind, x[:, :1], None, 800)
+        widths = curve.right - curve.left
+        assert (widths > 0).all()
+        assert (curve.measure(x[:, :1]) * widths).sum() > 0.98
+        assert np.isfinite(curve.band).all()
+    rows = list(latent_mismatch.densities("vae", 0, x, {"prior": x}))
+    mass = sum(r["density"] * (r["right"] - r["left"]) for r in rows if r["latent"] == "prior")
+    assert mass == pytest.approx(1, abs=0.01)
+    grid = Heatmaps.of(x, None, 1)
+    assert np.isfinite(grid.truth).all() and grid.truth.sum() > 0
+
+
+def test_a_tail_on_the_other_side_of_zero_has_no_curve():
+    x = -100 + np.random.default_rng(1).standard_normal((500, 1))
+    for kind in ("survival", "quantiles"):
+        assert [c.panel for c in density_curves.curves(kind, x, None, 500)] == ["left"]
+        assert density_curves.curves(kind, np.zeros((500, 1)), None, 500) == []
+
+
+def test_mismatch_refuses_what_is_no_number():
+    broken = np.array([[0.0], [np.nan]])
+    with pytest.raises(MetricError, match="not numbers"):
+        latent_mismatch.mismatch(broken, np.zeros((3, 1)))

@@ -21,10 +21,11 @@ from t3vae.errors import ConfigError, DataError, DivergedError, RunLockedError
 from t3vae.runtime import files
 from t3vae.runtime.scratch import Scratch
 from t3vae.settings import families
-from t3vae.training import loop
+from t3vae.training import batches, loop
 from t3vae.training.optimizer import FlatAdam
 
 CLASSES = 3
+STILL = 1e-30  # a learning rate, which must be positive, too small to change a weight
 
 
 def model_of(family: str = "t3vae", n: int = 2):
@@ -95,17 +96,17 @@ def test_training_improves_and_keeps_the_best_epoch() -> None:
 
 
 def test_history_is_a_mean_over_points(monkeypatch) -> None:
-    """With a learning rate of zero every batch sees the same weights."""
+    """Where no step changes a weight, every batch sees the same weights."""
     model = model_of("vae")
     x = data(250)
-    result = loop.fit(model, x, x, epochs=1, batch_size=100, learning_rate=0.0)
+    result = loop.fit(model, x, x, epochs=1, batch_size=100, learning_rate=STILL)
     expected = float(model.loss(x).regularizer)
     assert result.history[0]["train_regularizer"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_early_stop_counts_epochs_without_improvement() -> None:
     model = model_of("vae")
-    result = loop.fit(model, data(), data(), epochs=50, patience=4, learning_rate=0.0)
+    result = loop.fit(model, data(), data(), epochs=50, patience=4, learning_rate=STILL)
     assert result.best_epoch == 1
     assert result.epochs == 5
 
@@ -179,7 +180,7 @@ def test_finished_training_is_not_done_again(
     """Neither when all epochs have run nor when it stopped early."""
     arguments = {"epochs": 2, "batch_size": 64, "patience": 9, **labels_of(family)}
     if early:
-        arguments |= {"epochs": 9, "patience": 1, "learning_rate": 0.0}
+        arguments |= {"epochs": 9, "patience": 1, "learning_rate": STILL}
     written: list[loop.Result] = []
     whole = model_of(family)
     arguments |= {"path": tmp_path / "run", "finish": written.append}
@@ -243,6 +244,136 @@ def test_state_of_another_configuration_is_not_used(tmp_path: Path) -> None:
     assert Scratch(tmp_path, "two").load() is None
 
 
+OTHER_DATA = {
+    "columns in another order": lambda x, y, v: (x.flip(1), y, v),
+    "rows in another order": lambda x, y, v: (x.flip(0), y, v),
+    "two values changed places": lambda x, y, v: (torch.cat([x[:1].flip(1), x[1:]]), y, v),
+    "other signs": lambda x, y, v: (-x, y, v),
+    "one row less": lambda x, y, v: (x[1:], y[1:], v),
+    "labels in another order": lambda x, y, v: (x, y.flip(0), v),
+    "other validation data": lambda x, y, v: (x, y, v.flip(1)),
+    "no validation data": lambda x, y, v: (x, y, None),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_DATA)
+def test_state_of_other_data_is_not_used(other: str, tmp_path: Path) -> None:
+    """Neither where their sums are the same nor where their shapes are."""
+    x, v = data(), data(rows=50).double().float()
+    y = torch.arange(len(x)) % CLASSES
+    changed = OTHER_DATA[other](x, y, v)
+    histories = []
+    for (x_, y_, v_), path in (((x, y, v), "run"), (changed, "run"), (changed, "afresh")):
+        known = {"labels": y_}
+        if v_ is not None:
+            known["validation_labels"] = torch.arange(len(v_)) % CLASSES
+        result = loop.fit(
+            model_of("c_t3vae"), x_, v_, epochs=1, batch_size=64, path=tmp_path / path,
+            finish=lambda result: None, **known,
+        )  # fmt: skip
+        histories.append(result.history)
+    assert histories[1] == histories[2] != histories[0]
+
+
+def custom(slope: float = 0.1, activation=torch.tanh, n: int = 4):
+    """A model with a network whose parameters do not say what it computes."""
+
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.act = torch.nn.Linear(2, n), torch.nn.LeakyReLU(slope)
+            self.function = activation
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.function(self.act(self.first(x)))
+
+    torch.manual_seed(7)
+    return models.build({"family": "vae"}, [2], 2, sigma=0.5, encoder=Encoder())
+
+
+def frozen(value: float):
+    model = model_of("vae")
+    bias = next(reversed(list(model.decoder.parameters()))).requires_grad_(False)
+    bias.data.fill_(value)
+    return model
+
+
+def of_sigma(sigma: float):
+    torch.manual_seed(7)
+    return models.build({"family": "vae"}, [2], 1, sigma=sigma)
+
+
+class OtherLoss(models.model_class("vae")):
+    """The same parameters as its base, with another loss."""
+
+    def loss(self, x):
+        loss = super().loss(x)
+        return loss._replace(total=loss.reconstruction)
+
+
+def with_other_loss():
+    torch.manual_seed(7)
+    return OtherLoss(2, 1)
+
+
+OTHER_MODELS = {
+    "family": (lambda: model_of("vae"), lambda: model_of("factor_vae")),
+    "sigma": (lambda: of_sigma(0.5), lambda: of_sigma(1.0)),
+    "custom family": (lambda: of_sigma(1.0), with_other_loss),
+    "option of a layer": (custom, lambda: custom(slope=0.2)),
+    "function of a layer": (custom, lambda: custom(activation=torch.relu)),
+    "frozen weights": (lambda: frozen(0.0), lambda: frozen(1.0)),
+    "what is frozen": (lambda: model_of("vae"), lambda: frozen(0.0)),
+    "number format": (lambda: model_of("vae"), lambda: model_of("vae").double()),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_MODELS)
+def test_state_of_another_model_is_not_used(other: str, tmp_path: Path) -> None:
+    histories = []
+    for index, path in ((0, "run"), (1, "run"), (1, "afresh")):
+        result = loop.fit(
+            OTHER_MODELS[other][index](), data(), epochs=1, batch_size=64,
+            path=tmp_path / path, finish=lambda result: None,
+        )  # fmt: skip
+        histories.append(result.history)
+    assert histories[1] == histories[2] != histories[0]
+
+
+@pytest.mark.parametrize("setting", [{"epochs": 2}, {"batch_size": 32}, {"seed": 1}])
+def test_state_of_other_settings_is_not_used(setting: dict, tmp_path: Path) -> None:
+    histories = []
+    for more, path in (({}, "run"), (setting, "run"), (setting, "afresh")):
+        arguments = {"epochs": 1, "batch_size": 64, **more}
+        result = loop.fit(
+            model_of("vae"), data(), path=tmp_path / path, finish=lambda result: None, **arguments
+        )
+        histories.append(result.history)
+    assert histories[1] == histories[2] != histories[0]
+
+
+@pytest.mark.parametrize("form", ["array", "table", "float64"])
+def test_the_same_data_in_another_form_go_on(form: str, tmp_path: Path, monkeypatch) -> None:
+    import pandas as pd
+
+    arguments = {"epochs": 1, "path": tmp_path / "run", "finish": lambda result: None}
+    loop.fit(model_of("vae"), data(), **arguments)
+    array = data().numpy()
+    x = {"array": array, "table": pd.DataFrame(array), "float64": array.astype(float)}[form]
+    monkeypatch.setattr(loop._Run, "_epoch", lambda *_: pytest.fail("it was trained again"))
+    loop.fit(model_of("vae"), x, **arguments)
+
+
+def test_data_are_read_for_a_digest_only_where_a_state_is_kept(tmp_path: Path, monkeypatch) -> None:
+    read = []
+    monkeypatch.setattr(batches.Rows, "digest", lambda self: read.append(len(self)) or "")
+    loop.fit(model_of("vae"), data(), epochs=1)
+    loop.fit(model_of("vae"), data(), epochs=1, path=tmp_path / "run", key="known")
+    assert read == []
+    loop.fit(model_of("vae"), data(), epochs=1, path=tmp_path / "run")
+    assert read == [300]
+
+
 def test_damaged_state_starts_afresh(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path, "one")
     scratch.save({"best": torch.zeros(100)}, {"epoch": 1})
@@ -271,11 +402,46 @@ def test_second_process_is_refused(tmp_path: Path) -> None:
     loop.fit(model_of(), data(), path=tmp_path / "run", epochs=1)
 
 
+@pytest.mark.parametrize("holds", [False, True])
+def test_a_platform_without_fcntl(holds: bool, tmp_path: Path) -> None:
+    """Training, saving, and refusing a second training, all without the locks of POSIX."""
+    program = textwrap.dedent("""
+        import sys
+        sys.modules["fcntl"] = None
+        import torch, t3vae
+        from t3vae.errors import RunLockedError
+        from t3vae.runtime.scratch import Scratch
+        folder, holds = sys.argv[1], sys.argv[2] == "True"
+        x = torch.randn(60, 2)
+        def fit():
+            model = t3vae.VAE(2, 1)
+            finish = lambda result: t3vae.save(model, folder + "/model.safetensors")
+            t3vae.fit(model, x, epochs=1, path=folder + "/run", finish=finish)
+        if holds:
+            with Scratch(folder + "/run", "key").lock():
+                try:
+                    fit()
+                except RunLockedError as error:
+                    print("refused")
+        fit()
+        t3vae.load(folder + "/model.safetensors")
+        t3vae.fit(t3vae.VAE(2, 1), x, epochs=1, path=folder + "/run")
+    """)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(tmp_path), str(holds)],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ("refused\n" if holds else "")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
 def test_sigterm_saves_and_exits_143(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys, torch
         from t3vae import models
-        from t3vae.training import loop
+        from t3vae.training import batches, loop
         torch.manual_seed(0)
         model = models.build({"family": "t3vae", "nu": 5.0}, [2], 1, sigma=0.5)
         print("started", flush=True)

@@ -2,9 +2,10 @@
 
 Example:
     >>> import t3vae, torch
-    >>> model = t3vae.T3VAE(data_dim=4, latent_dim=2, nu=5.0)
+    >>> with t3vae.seed(0):
+    ...     model = t3vae.T3VAE(data_dim=4, latent_dim=2, nu=5.0)
     >>> history = t3vae.fit(model, torch.randn(512, 4), epochs=1, seed=0).history
-    >>> model.sample(10).shape
+    >>> model.sample(10, seed=0).shape
     torch.Size([10, 4])
 """
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from t3vae.models import build as build_model
+    from t3vae.models import initialisation as seed
     from t3vae.models.c_t3vae import CT3VAE
     from t3vae.models.c_vae import CVAE
     from t3vae.models.de_vae import DEVAE
@@ -50,6 +52,7 @@ __all__ = [
     "fit_latent",
     "load",
     "save",
+    "seed",
 ]
 
 _HOME = {
@@ -70,6 +73,7 @@ _HOME = {
     "fit_latent": ("t3vae.training.sampling", "fit_latent"),
     "load": ("t3vae.training.checkpoint", "load"),
     "save": ("t3vae.training.checkpoint", "save"),
+    "seed": ("t3vae.models", "initialisation"),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import re
 import resource
@@ -27,6 +28,11 @@ __all__ = ["main"]
 Command = Callable[..., None]
 
 _START = time.monotonic()
+# Packages that a base installation does not have, by the name of their import.
+_EXTRAS = {
+    "workflow": ("pandas", "seaborn", "matplotlib", "jinja2", "snakemake", "dvc"),
+    "images": ("torchvision", "sklearn", "PIL"),
+}
 
 _COMMON = [
     click.option(
@@ -210,11 +216,14 @@ def report(params: Path, root: Path, config: str | None) -> None:
     is_flag=True,
     help="Move orphaned results to scratch/retired/; remove saved states that no training needs.",
 )
-def check(params: Path, root: Path, records: bool, verbs: tuple[str, ...], prune: bool) -> None:
-    """Name every result that is stale, missing or orphaned, and why."""
+@click.option("--verbose", is_flag=True, help="List every result, however many.")
+def check(
+    params: Path, root: Path, records: bool, verbs: tuple[str, ...], prune: bool, verbose: bool
+) -> None:
+    """Name stale, missing and orphaned results, and why; end with a summary."""
     from t3vae.workflow.check import run as run_check
 
-    sys.exit(run_check(root, params, records=records, prune=prune, verbs=verbs))
+    sys.exit(run_check(root, params, records=records, prune=prune, verbs=verbs, verbose=verbose))
 
 
 @cli.command()
@@ -225,7 +234,7 @@ def plan(params: Path, root: Path) -> None:
     from t3vae.workflow import plan_files
     from t3vae.workflow.plan import Plan
 
-    sys.path.append(str(params.resolve().parent))  # models of one's own lie beside the parameters
+    sys.path.append(str(params.resolve().parent))  # custom models lie beside the parameters
     plan_files.write(root, Plan(parameters.load(params)))
 
 
@@ -296,6 +305,9 @@ def show_params(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the console script ``t3vae``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that the locale cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(arguments, prog_name="t3vae", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -310,6 +322,12 @@ def main(arguments: list[str] | None = None) -> None:
         for line in str(error).splitlines():
             click.echo(f"t3vae: {line}", err=True)
         sys.exit(error.exit_status)
+    except ModuleNotFoundError as error:
+        text = _of_an_extra(error)
+        if text is None:
+            raise
+        click.echo(f"t3vae: {text}", err=True)
+        sys.exit(1)
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stdout = None
         sys.exit(1)
@@ -319,6 +337,18 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         click.echo(f"t3vae: {text}", err=True)
         sys.exit(1)
+
+
+def _of_an_extra(error: ModuleNotFoundError) -> str | None:
+    """Return which extra holds a package that is not installed, or None for another module."""
+    package = str(error.name).partition(".")[0]
+    extra = next((name for name, modules in _EXTRAS.items() if package in modules), None)
+    if extra is None:
+        return None
+    return (
+        f"{package} is not installed, which this step needs. It belongs to the extra {extra!r}: "
+        f"pip install 't3vae[{extra}]'."
+    )
 
 
 def _of_the_machine(error: Exception) -> str | None:

@@ -7,6 +7,7 @@ the input, 1 for a run that failed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 __all__ = [
@@ -20,10 +21,24 @@ __all__ = [
 ]
 
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
 class T3VAEError(Exception):
-    """Base class of all errors of this package."""
+    """Base class of all errors of this package.
+
+    A message is the same each time: addresses in memory, which other libraries write into the
+    reasons that it quotes, are left out.
+
+    Example:
+        >>> str(DataError("a.png: not an image (<_io.BytesIO object at 0x7f00>)."))
+        'a.png: not an image (<_io.BytesIO object>).'
+    """
 
     exit_status = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_ADDRESS.sub("", str(message)))
 
 
 class ConfigError(T3VAEError):
@@ -37,7 +52,8 @@ class ConfigError(T3VAEError):
     exit_status = 2
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems: list[str] = [problems] if isinstance(problems, str) else list(problems)
+        lines = [problems] if isinstance(problems, str) else problems
+        self.problems: list[str] = [_ADDRESS.sub("", line) for line in lines]
         super().__init__("\n".join(self.problems))
 
 

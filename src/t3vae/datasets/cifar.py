@@ -114,7 +114,10 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
     parts = []
     for names, rows in zip((release.train, release.test), release.rows, strict=True):
         batches = [_batch(read[name], release, f"{path}: {members[name]}") for name in names]
-        joined = Images(*(np.concatenate(part) for part in zip(*batches, strict=True)))
+        joined = Images(
+            np.concatenate([batch.images for batch in batches]),
+            np.concatenate([batch.labels for batch in batches]),
+        )
         if len(joined.labels) != rows:
             raise DataError(
                 f"{path}: {', '.join(names)} hold {len(joined.labels)} images instead of {rows}."

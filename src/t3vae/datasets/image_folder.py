@@ -1,8 +1,9 @@
-"""A folder of images of one's own, or a zip archive of it.
+"""A folder of images, or a zip archive of it.
 
 Layouts: ``train/<class>/*`` with ``test/<class>/*`` (and, if there is one,
 ``validation/<class>/*``), or ``<class>/*`` with a split by fractions. Images without a
-class folder make one class. Classes are sorted by name, images by name within them.
+class folder make one class. Classes are sorted by name, images by name within them. Of images
+that are the same, a split by fractions puts all on one side; see :mod:`t3vae.datasets.labelled`.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
             root=root,
             label=f"{config['dataset']} {split}",
         )
-        parts[split] = Images(images, labels.astype(np.int64))
+        parts[split] = Images(images, labels.astype(np.int64), names)
         sources[split] = {"files": len(names), "sha256": checksum}
     return assemble(
         config,
@@ -78,9 +79,7 @@ def _open(config: Mapping[str, Any], root: Path) -> Shelf:
         "Put images there as train/<class>/* and test/<class>/*, or as <class>/*, or name "
         f"another folder or zip archive with datasets.{config['dataset']}.folder in params.yaml."
     )
-    if not folder.exists():
-        raise DataError(f"{folder}: no such folder or zip archive. {hint}")
-    shelf = open_shelf(folder)
+    shelf = open_shelf(folder, hint)
     if not shelf.names:
         raise DataError(f"{folder}: an empty folder: no image in it. {hint}")
     return shelf
@@ -109,6 +108,12 @@ def _classes(shelf: Shelf, split: str) -> dict[str, list[str]]:
         return {EVERYTHING: loose}
     if not folders:
         raise DataError(f"{shelf.where(split)}: an empty folder: no class in it.")
+    for name in folders:
+        if not name.isprintable():
+            raise DataError(
+                f"{shelf.where(prefix + name)}: the name of a class that is not UTF-8 text, or "
+                "holds signs that cannot be shown. Rename the folder."
+            )
     found: dict[str, list[str]] = {name: [] for name in sorted(folders)}
     for name in inside:
         found[name.partition("/")[0]].append(prefix + name)
@@ -133,8 +138,10 @@ def _same_classes(shelf: Shelf, found: Mapping[str, Mapping[str, Any]]) -> None:
     train = set(found["train"])
     for split, folders in found.items():
         for name in sorted(train - set(folders)):
+            like = [other for other in folders if other.casefold() == name.casefold()]
             raise DataError(
                 f"{shelf.where(f'{split}/{name}')}: missing, while train/{name} is there."
+                + (f" {split}/{like[0]} is written otherwise; rename one." if like else "")
             )
         for name in sorted(set(folders) - train):
             raise DataError(f"{shelf.where(f'{split}/{name}')}: a class that train does not have.")

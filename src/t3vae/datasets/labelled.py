@@ -2,7 +2,8 @@
 
 Test images are balanced; some of them are set aside for validation; training images
 that are also test or validation images are dropped; then the long tail is cut. At the
-end no image is in two splits, by the content of its pixels.
+end no image is in two splits, by the content of its pixels: what is set aside here is chosen
+among different images, and copies of it do not stay on the other side.
 """
 
 from __future__ import annotations
@@ -30,16 +31,23 @@ class Images(NamedTuple):
     Attributes:
         images: uint8 ``[N, C, H, W]``.
         labels: class of each, int64 ``[N]``.
+        names: file of each, where each has one.
     """
 
     images: Array
     labels: Array
+    names: Sequence[str] | None = None
 
     def rows(self, index: Array) -> Images:
         """Return some of the images."""
         if len(index) == len(self.labels) and np.array_equal(index, np.arange(len(index))):
             return self
-        return Images(self.images[index], self.labels[index])
+        names = None if self.names is None else [self.names[row] for row in index]
+        return Images(self.images[index], self.labels[index], names)
+
+    def name(self, row: int, split: str) -> str:
+        """Return the file of an image, or its number where it has none."""
+        return f"{split} image {row}" if self.names is None else self.names[row]
 
 
 def assemble(
@@ -69,34 +77,43 @@ def assemble(
     place = f"datasets.{config['dataset']}"
     seed, number = int(config["seed"]), len(classes)
     _not_empty(train, classes, place, "training")
+    names, dropped = {"train": train.names}, dict[str, Array]()
     if test is None:
-        train, test = _set_aside(train, classes, config)
+        train, test, dropped["train"] = _set_aside(train, classes, config)
     _not_empty(test, classes, place, "test")
-    test_rows = _balanced(test, number, seed)
-    validation_rows = np.zeros(0, np.int64)
+    names["test"], names["validation"] = test.names, (validation or test).names
+    test_rows, hashes = _balanced(test, number, seed), {"test": fingerprints(test.images)}
     if validation is None:
-        held = _part(test, test_rows, number, config["validation_fraction"], seed, place)
-        validation_rows, test_rows = held, np.setdiff1d(test_rows, held)
+        fraction = config["validation_fraction"]
+        validation_rows, test_rows, dropped["test"] = _part(
+            test, test_rows, hashes["test"], number, fraction, seed, place
+        )
         validation = test.rows(validation_rows)
     else:
         validation_rows = np.arange(len(validation.labels))
-    test = test.rows(test_rows)
+    test, hashes["test"] = test.rows(test_rows), hashes["test"][test_rows]
 
-    hashes = {"train": fingerprints(train.images), "validation": fingerprints(validation.images)}
-    hashes["test"] = fingerprints(test.images)
+    hashes["train"], hashes["validation"] = map(fingerprints, (train.images, validation.images))
     fresh = ~np.isin(hashes["validation"], hashes["test"])
-    dropped = {"validation": validation_rows[~fresh].tolist()}
+    if not fresh.any():
+        same = _same("validation", validation, hashes, "test", test)
+        raise DataError(f"{place}: every validation image is also a test image, as {same}.")
+    dropped["validation"] = validation_rows[~fresh]
     validation = validation.rows(np.flatnonzero(fresh))
     validation_rows, hashes["validation"] = validation_rows[fresh], hashes["validation"][fresh]
-    seen = np.concatenate([hashes["test"], hashes["validation"]])
-    fresh = ~np.isin(hashes["train"], seen)
-    dropped["train"] = np.flatnonzero(~fresh).tolist()
-    _few(dropped, len(fresh), place)
+    fresh = ~np.isin(hashes["train"], np.concatenate([hashes["test"], hashes["validation"]]))
+    if (~fresh).sum() > MOST_DUPLICATES * len(fresh):
+        held = {"test": test, "validation": validation}
+        split = next(s for s in held if np.isin(hashes["train"], hashes[s]).any())
+        same = _same("train", train, hashes, split, held[split])
+        raise DataError(
+            f"{place}: {(~fresh).sum()} of {len(fresh)} training images are also test or "
+            f"validation images, as {same}, so these are no separate sets. Check the folders."
+        )
+    dropped.setdefault("train", np.flatnonzero(~fresh))
     sizes = np.bincount(train.labels, minlength=number)
     full, hashes["train"] = train.rows(np.flatnonzero(fresh)), hashes["train"][fresh]
     assert_disjoint(hashes, place)
-    if not len(validation.labels):
-        raise DataError(f"{place}: every validation image is also a test image.")
 
     train_rows = _long_tail(full, sizes, config, place)
     chosen = full.rows(train_rows)
@@ -122,8 +139,14 @@ def assemble(
         "class_counts": counts,
         "groups": long_tail.class_groups(counts["train"]),
         "indices": {split: f"{split}_index.npy" for split in ("train", "validation", "test")},
-        "dropped": dropped,
+        "dropped": {split: rows.tolist() for split, rows in dropped.items()},
     }
+    if names["train"] is not None:
+        extra["dropped_files"] = {
+            split: [listed[row] for row in dropped[split]]
+            for split, listed in names.items()
+            if listed is not None and split in dropped
+        }
     return {"arrays": arrays, "tail_index": [], "extra": extra}
 
 
@@ -173,46 +196,95 @@ def _balanced(images: Images, number: int, seed: int) -> Array:
 
 def _set_aside(
     images: Images, classes: Sequence[str], config: Mapping[str, Any]
-) -> tuple[Images, Images]:
-    """Split images into training and test images, as many test images of each class."""
+) -> tuple[Images, Images, Array]:
+    """Split images into training and test images, as many test images of each class.
+
+    Test images are chosen among different ones. Their copies among the others, which would be
+    test images in the training set, are left out.
+
+    Returns:
+        Training images, test images, and the rows that are left out.
+    """
     fraction = float(config["test_fraction"])
-    counts = np.bincount(images.labels, minlength=len(classes))
+    hashes = fingerprints(images.images)
+    different = _different(hashes)
+    labels = images.labels[different]
+    counts = np.bincount(labels, minlength=len(classes))
     share = int(fraction * counts.min())
     smallest = classes[int(counts.argmin())]
     if share < 2 or share >= counts.min():
         raise ConfigError(
             f"datasets.{config['dataset']}.test_fraction = {fraction}: leaves {share} of the "
-            f"{counts.min()} images of class {smallest} for testing; at least 2 are needed, and "
-            "one must remain. Use more images or another fraction."
+            f"{counts.min()} different images of class {smallest} for testing; at least 2 are "
+            "needed, and one must remain. Use more images or another fraction."
         )
-    rows = long_tail.select(
-        images.labels, [share] * len(classes), int(config["seed"]), "data/held_out"
-    )
+    chosen = long_tail.select(labels, [share] * len(classes), int(config["seed"]), "data/held_out")
+    rows = different[chosen]
     rest = np.setdiff1d(np.arange(len(images.labels)), rows)
-    return images.rows(rest), images.rows(rows)
+    copies = np.isin(hashes[rest], hashes[rows])
+    return images.rows(rest[~copies]), images.rows(rows), rest[copies]
 
 
-def _part(test: Images, rows: Array, number: int, fraction: float, seed: int, place: str) -> Array:
-    """Return the test rows that become validation rows, as many of each class."""
-    each = len(rows) // number
+def _part(
+    test: Images,
+    rows: Array,
+    hashes: Array,
+    number: int,
+    fraction: float,
+    seed: int,
+    place: str,
+) -> tuple[Array, Array, Array]:
+    """Choose the test rows that become validation rows, as many of each class.
+
+    Those of which there is no copy are taken where they are enough, so that all others remain
+    test images; else different ones, whose copies are no test images then.
+
+    Args:
+        test: images of the test split.
+        rows: those that are used, as many of each class.
+        hashes: hash of each image of ``test``.
+        number: classes.
+        fraction: part of the rows of each class.
+        seed: root seed.
+        place: name of the data set for messages.
+
+    Returns:
+        Validation rows, test rows, and rows that are left out as copies.
+    """
+    different = rows[_different(hashes[rows])]
+    _, where, times = np.unique(hashes[rows], return_inverse=True, return_counts=True)
+    single = rows[times[where] == 1]
+    each = int(np.bincount(test.labels[different], minlength=number).min())
     share = max(1, round(fraction * each))
     if share >= each:
         raise ConfigError(
-            f"{place}.validation_fraction = {fraction}: takes {share} of the {each} test images "
-            "of each class, and none remains. Use more test images or a smaller fraction."
+            f"{place}.validation_fraction = {fraction}: takes {share} of the {each} different test "
+            "images of each class, and none remains. Use more test images or a smaller fraction."
         )
-    inside = long_tail.select(test.labels[rows], [share] * number, seed, "data/validation")
-    return rows[inside]
+    enough = np.bincount(test.labels[single], minlength=number).min() >= share
+    chosen = single if enough else different
+    held = chosen[long_tail.select(test.labels[chosen], [share] * number, seed, "data/validation")]
+    rest = np.setdiff1d(rows, held)
+    copies = np.isin(hashes[rest], hashes[held])
+    left, rest = rest[copies], rest[~copies]
+    if len(left):
+        smallest = int(np.bincount(test.labels[rest], minlength=number).min())
+        rest = rest[long_tail.select(test.labels[rest], [smallest] * number, seed, "data/test")]
+    return held, rest, left
 
 
-def _few(dropped: Mapping[str, Sequence[int]], total: int, place: str) -> None:
-    count = len(dropped["train"])
-    if count > MOST_DUPLICATES * total:
-        raise DataError(
-            f"{place}: {count} of {total} training images are also test or validation images "
-            f"(the first is image {dropped['train'][0]}), so these are no separate sets. "
-            "Check the folders."
-        )
+def _different(hashes: Array) -> Array:
+    """Return the rows of different images: the first of those that are the same."""
+    return np.sort(np.unique(hashes, return_index=True)[1])
+
+
+def _same(
+    split: str, images: Images, hashes: Mapping[str, Array], other: str, others: Images
+) -> str:
+    """Name two images of two splits that are the same, the first that there are."""
+    row = int(np.flatnonzero(np.isin(hashes[split], hashes[other]))[0])
+    twin = int(np.flatnonzero(hashes[other] == hashes[split][row])[0])
+    return f"{images.name(row, split)} and {others.name(twin, other)}"
 
 
 def _long_tail(full: Images, sizes: Array, config: Mapping[str, Any], place: str) -> Array:

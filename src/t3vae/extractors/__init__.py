@@ -57,9 +57,12 @@ def load(name: str, options: Mapping[str, Any], folder: Path, device: str = "cpu
         device: where it computes.
 
     Raises:
-        ConfigError: no such extractor.
+        ConfigError: no such extractor, or a device that cannot be used here.
         MissingWeightsError: its weights are not here.
         DataError: its weights are damaged.
     """
+    from t3vae.runtime import accelerator
+
+    accelerator.usable(device)
     found: Extractor = catalogue.load(EXTRACTORS, name, "extractor")(options, folder, device)
     return found

@@ -124,5 +124,6 @@ def _panel(axes: Axes, rows: pd.DataFrame, lines: list[Line], latents: list[str]
     axes.axvline(0.0, color="black", linewidth=0.6, linestyle=(0, (1, 1)))
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.spines["left"].set_visible(False)
-    widest = 1.5 * float(rows["difference"].abs().max()) or 1.0
+    known = rows["difference"].abs().dropna()
+    widest = 1.5 * float(known.max() if len(known) else 0.0) or 1.0
     axes.set_xlim(-widest, widest)

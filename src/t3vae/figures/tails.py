@@ -103,7 +103,7 @@ def _panels(table: pd.DataFrame, style: Style, height: float) -> tuple[Figure, l
         *(model_handle(model, style) for model in style.models),
     ]
     wanted = [(latent, tail) for latent in latents for tail in tails]
-    rows = -(-len(wanted) // 2)
+    rows = max(1, -(-len(wanted) // 2))
     drawn, grid = style.panels(
         rows,
         2,

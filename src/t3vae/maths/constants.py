@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 
 from t3vae.errors import ConfigError
 
@@ -19,6 +20,9 @@ __all__ = [
     "high_dimension_limit",
     "log_t_normalizer",
 ]
+
+LARGEST_DIMENSION = 10**15
+"""Largest n and m: floating-point numbers know every integer up to a few times this."""
 
 # Coefficients B_2k / (2k (2k - 1)) of Stirling's series for log Gamma.
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
@@ -55,13 +59,13 @@ def log_t_normalizer(nu: float, d: int) -> float:
         -1.14473
     """
     problems = []
-    if not nu > 0:
-        problems.append(f"nu = {nu}: must be greater than 0. Try 5.0.")
-    if not _is_positive_integer(d):
-        problems.append(f"d = {d}: must be an integer of at least 1.")
+    if not _number(nu) > 0:
+        problems.append(f"nu = {_shown(nu)}: must be greater than 0. Try 5.0.")
+    if not _is_integer(d, 4 * LARGEST_DIMENSION):
+        problems.append(f"d = {_shown(d)}: must be an integer from 1 to {4 * LARGEST_DIMENSION}.")
     if problems:
         raise ConfigError(problems)
-    h = d / 2
+    nu, h = _number(nu), int(d) / 2
     if math.isinf(nu):
         return -h * math.log(2 * math.pi)
     a = nu / 2
@@ -149,7 +153,8 @@ def gamma_constants(nu: float, n: int, m: int, sigma: float) -> GammaConstants:
         sigma: decoder scale, positive.
 
     Raises:
-        ConfigError: if an argument is out of range; all problems at once.
+        ConfigError: if an argument is out of range, all problems at once; or a constant is
+            beyond the range of floating-point numbers.
 
     Example:
         >>> constants = gamma_constants(nu=9.0, n=1, m=1, sigma=0.1)
@@ -157,7 +162,7 @@ def gamma_constants(nu: float, n: int, m: int, sigma: float) -> GammaConstants:
         1.1053
     """
     _check(nu, sigma, n=n, m=m)
-    nu, sigma = float(nu), float(sigma)
+    nu, n, m, sigma = float(nu), int(n), int(m), float(sigma)
     gamma = -2.0 / (nu + m + n)
     order = nu + n - 2 + m
     kappa = 2.0 / order
@@ -171,9 +176,9 @@ def gamma_constants(nu: float, n: int, m: int, sigma: float) -> GammaConstants:
     ) / (1 + gamma)
     log_c2 = kappa * (math.log1p((m + n) / (nu - 2)) + n * math.log(sigma) - log_c_nu_nm)
     shift = 2 * log_base / (nu + n - 2)
-    scale = nu * math.exp(shift)
+    scale = nu * _exp(shift)
     tau_sq = scale / (nu + n)
-    return GammaConstants(
+    constants = GammaConstants(
         nu=nu,
         n=n,
         m=m,
@@ -187,13 +192,16 @@ def gamma_constants(nu: float, n: int, m: int, sigma: float) -> GammaConstants:
         log_C1=log_c1,
         log_C2=log_c2,
         log_C1_over_C2=math.log1p(m / (nu + n - 2)) + kappa * log_base,
-        alpha=-0.5 * gamma * nu * math.exp(-log_c2),
+        alpha=-0.5 * gamma * nu * _exp(-log_c2),
         tau_sq=tau_sq,
         v_star=scale / (nu + n - 2),
         nu_prime_tau_sq=scale,
         shift=shift,
         order=order,
     )
+    named = ("tau_sq", "v_star", "nu_prime_tau_sq", "alpha")
+    _check_range({name: getattr(constants, name) for name in named}, sigma)
+    return constants
 
 
 @dataclass(frozen=True)
@@ -288,6 +296,7 @@ def hierarchical_constants(
     """
     _check(nu, sigma, n=n, m1=m1, m2=m2)
     nu, sigma = float(nu), float(sigma)
+    n, m1, m2 = int(n), int(m1), int(m2)
     order1 = nu + n - 2
     order2 = order1 + m1
     order = order2 + m2
@@ -332,34 +341,74 @@ def high_dimension_limit(sigma: float) -> float:
         sigma: decoder scale, positive.
 
     Raises:
-        ConfigError: if sigma is not positive and finite.
+        ConfigError: if sigma is not positive and finite, or the limit is beyond the range of
+            floating-point numbers.
 
     Example:
         >>> round(high_dimension_limit(1.0), 6)
         0.05855
     """
     _check(3.0, sigma)
-    return 1.0 / (2 * math.pi * math.e * sigma * sigma)
+    sigma = float(sigma)
+    square = 2 * math.pi * math.e * sigma * sigma
+    limit = 1.0 / square if square > 0 else math.inf
+    _check_range({"the limit of tau_sq": limit}, sigma)
+    return limit
 
 
-def _is_positive_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _exp(x: float) -> float:
+    """Return e^x, infinite where it is too large for a number."""
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+def _number(value: object) -> float:
+    """Return a number as a float, infinite where it is too large; nan for what is none."""
+    if not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _is_integer(value: object, largest: int) -> bool:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return whole and 1 <= _number(value) <= largest
+
+
+def _shown(value: object) -> str:
+    digits = 30
+    if isinstance(value, int) and abs(value) >= 10**digits:
+        return f"an integer of more than {digits} digits"
+    return str(value)
+
+
+def _check_range(values: dict[str, float], sigma: float) -> None:
+    beyond = [name for name, value in values.items() if not 0 < value < math.inf]
+    if beyond:
+        raise ConfigError(
+            f"{', '.join(beyond)}: beyond the range of floating-point numbers for sigma = {sigma} "
+            "and these dimensions. Try a sigma nearer to 1."
+        )
 
 
 def _check(nu: float, sigma: float, **dimensions: int) -> None:
     """Collect every problem of the arguments of a constants function and raise them at once."""
     problems = []
-    if not (nu > 2 and math.isfinite(nu)):
+    if not 2 < _number(nu) < math.inf:
         problems.append(
-            f"nu = {nu}: must be finite and greater than 2, because the objective needs a "
+            f"nu = {_shown(nu)}: must be finite and greater than 2, because the objective needs a "
             "finite prior variance. Try 2.5 or more."
         )
-    if not (sigma > 0 and math.isfinite(sigma)):
-        problems.append(f"sigma = {sigma}: must be positive and finite. Try 1.0.")
+    if not 0 < _number(sigma) < math.inf:
+        problems.append(f"sigma = {_shown(sigma)}: must be positive and finite. Try 1.0.")
     problems += [
-        f"{name} = {value}: must be an integer of at least 1."
+        f"{name} = {_shown(value)}: must be an integer from 1 to {LARGEST_DIMENSION}."
         for name, value in dimensions.items()
-        if not _is_positive_integer(value)
+        if not _is_integer(value, LARGEST_DIMENSION)
     ]
     if problems:
         raise ConfigError(problems)

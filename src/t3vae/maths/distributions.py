@@ -1,8 +1,8 @@
 """Student-t and Gaussian distributions as torch distributions; the last axis is the event.
 
 ``scale`` is always standard-deviation-like: the square root of the diagonal of the scale
-matrix. The covariance of a t distribution is nu / (nu - 2) times its scale matrix. All sampling
-samples from torch's global generators.
+matrix. The covariance of a t distribution is nu / (nu - 2) times its scale matrix. Samples come
+from torch's global generators, or from those of the thread (:mod:`t3vae.runtime.seeding`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from torch.distributions import Distribution, constraints
 
 from t3vae.errors import ConfigError
 from t3vae.maths.constants import log_t_normalizer
+from t3vae.runtime.seeding import generator
 
 __all__ = [
     "DiagonalGaussian",
     "IndependentT",
     "MultivariateT",
     "TMixture",
+    "check_event",
     "log_t_normalizer_tensor",
     "standard_gamma",
 ]
@@ -62,10 +64,12 @@ def standard_gamma(concentration: Tensor | float, shape: torch.Size, like: Tenso
         like: tensor that gives type and device.
     """
     if isinstance(concentration, Tensor):
-        draw: Tensor = torch._standard_gamma(concentration.expand(shape))
+        draw: Tensor = torch._standard_gamma(
+            concentration.expand(shape), generator(concentration.device)
+        )
         return draw.clamp(min=torch.finfo(draw.dtype).tiny)
     filled = torch.full(shape, concentration, dtype=like.dtype, device=like.device)
-    draw = torch._standard_gamma(filled)
+    draw = torch._standard_gamma(filled, generator(like.device))
     if concentration < 1:
         draw.clamp_(min=torch.finfo(draw.dtype).tiny)
     return draw
@@ -146,11 +150,12 @@ class DiagonalGaussian(_LocationScale):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw [*sample_shape, ..., d] with gradients to loc and scale."""
         shape = self._extended_shape(sample_shape)
-        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        noise = _normal(shape, self.loc)
         return torch.addcmul(self.loc, self.scale, noise)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density at value [..., d]."""
+        check_event(value, self.event_shape[0])
         delta = ((value - self.loc) / self.scale).square().sum(-1)
         constant = 0.5 * self.event_shape[0] * math.log(2 * math.pi)
         return -0.5 * delta - self._sum_log_scale() - constant
@@ -201,7 +206,7 @@ class MultivariateT(_LocationScale):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw [*sample_shape, ..., d] with gradients to loc, scale and a tensor nu."""
         shape = self._extended_shape(sample_shape)
-        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        noise = _normal(shape, self.loc)
         radius_shape = torch.Size((*shape[:-1], 1))
         if isinstance(self.nu, Tensor):
             half = (0.5 * self.nu).unsqueeze(-1)
@@ -214,6 +219,7 @@ class MultivariateT(_LocationScale):
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density at value [..., d]."""
         d = self.event_shape[0]
+        check_event(value, d)
         delta = ((value - self.loc) / self.scale).square().sum(-1)
         return _t_log_prob(delta, self.nu, d) - self._sum_log_scale()
 
@@ -256,7 +262,7 @@ class IndependentT(_LocationScale):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw [*sample_shape, ..., d] with gradients to loc, scale and a tensor nu."""
         shape = self._extended_shape(sample_shape)
-        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        noise = _normal(shape, self.loc)
         if isinstance(self.nu, Tensor):
             half = 0.5 * self.nu
             noise = noise * (half / standard_gamma(half, shape, self.loc)).sqrt()
@@ -267,6 +273,7 @@ class IndependentT(_LocationScale):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density at value [..., d]."""
+        check_event(value, self.event_shape[0])
         delta = ((value - self.loc) / self.scale).square()
         terms = _t_log_prob(delta, self.nu, 1)
         return terms.sum(-1) - self._sum_log_scale()
@@ -328,19 +335,45 @@ class TMixture(Distribution):
         shape = self._extended_shape(sample_shape)
         count = math.prod(shape[:-1])
         with torch.no_grad():
-            index = torch.multinomial(self.weights, count, replacement=True)
-            noise = torch.randn(count, shape[-1], dtype=self.loc.dtype, device=self.loc.device)
+            index = self._components(count)
+            noise = _normal(torch.Size((count, shape[-1])), self.loc)
             half = 0.5 * self.nu[index]
             gamma = standard_gamma(half, half.shape, self.loc)
             noise.mul_((half / gamma).sqrt_().unsqueeze(-1)).mul_(self.scale[index])
             return noise.add_(self.loc[index]).reshape(shape)
 
+    def _components(self, count: int) -> Tensor:
+        weights = self.weights
+        if count == 0:  # torch refuses to draw nothing
+            return torch.zeros(0, dtype=torch.int64, device=weights.device)
+        source = generator(weights.device)
+        return torch.multinomial(weights, count, replacement=True, generator=source)
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density at value [..., d]."""
         d = self.event_shape[0]
+        check_event(value, d)
         delta = ((value.unsqueeze(-2) - self.loc) / self.scale).square().sum(-1)
         terms = self._log_factor - 0.5 * (self.nu + d) * torch.log1p(delta / self.nu)
         return torch.logsumexp(terms, dim=-1)
+
+
+def check_event(value: Tensor, d: int) -> None:
+    """Refuse values whose last axis is not the event: they would broadcast to a wrong density.
+
+    Raises:
+        ConfigError: the last axis of ``value`` [..., d] is another.
+    """
+    if value.dim() < 1 or value.shape[-1] != d:
+        raise ConfigError(
+            f"value of shape {list(value.shape)}: must be [..., {d}], a point of the distribution."
+        )
+
+
+def _normal(shape: torch.Size, like: Tensor) -> Tensor:
+    """Draw standard normal numbers of the type and on the device of ``like``."""
+    device = like.device
+    return torch.randn(shape, dtype=like.dtype, device=device, generator=generator(device))
 
 
 def _broadcast(*shapes: torch.Size) -> torch.Size:

@@ -334,7 +334,7 @@ def fit_t_mixture(
     reduced, share = _reduce(train)
     densities: list[Array] = []
     fits: list[_Parameters] = []
-    for k in range(1, max_components + 1):
+    for k in range(1, min(max_components, len(reduced)) + 1):
         starts = [_slices(reduced, share, k)]
         starts += _split(fits[-1], reduced, share) if fits else []
         candidates = [_maximize(start, reduced, share, iterations, tolerance) for start in starts]

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from t3vae.errors import ConfigError
+from t3vae.maths.distributions import check_event
+from t3vae.runtime.seeding import generator
 
 __all__ = [
     "TiltedGaussian",
@@ -188,14 +190,16 @@ class TiltedGaussian(Distribution):
         """Draw [*sample_shape, d] in torch's default type."""
         shape = self._extended_shape(sample_shape)
         radii, distribution = _radial_table(self.tau, shape[-1])
-        uniform = torch.rand(shape[:-1], dtype=torch.float64).numpy()
+        source = generator(torch.device("cpu"))
+        uniform = torch.rand(shape[:-1], dtype=torch.float64, generator=source).numpy()
         radius = torch.from_numpy(np.asarray(np.interp(uniform, distribution, radii)))
-        direction = torch.randn(shape, dtype=torch.float64)
+        direction = torch.randn(shape, dtype=torch.float64, generator=source)
         direction *= (radius / torch.linalg.vector_norm(direction, dim=-1)).unsqueeze(-1)
         return direction.to(torch.get_default_dtype())
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density at value [..., d]."""
+        check_event(value, self.event_shape[0])
         squared = value.square().sum(-1)
         constant = 0.5 * self.event_shape[0] * math.log(2 * math.pi) + self.log_normalizer
         return self.tau * squared.sqrt() - 0.5 * squared - constant

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t3vae.errors import MetricError
-from t3vae.metrics.reference import entry
+from t3vae.metrics.reference import entry, require_finite
 
 __all__ = ["Features", "few_points", "unmeasured"]
 
@@ -48,14 +48,12 @@ class Features:
         predicted: NDArray[np.integer[Any]] | None = None,
         membership: str = "",
     ) -> None:
-        if points.ndim != 2 or len(points) == 0 or points.dtype.kind != "f":
+        if points.ndim != 2 or points.size == 0 or points.dtype.kind != "f":
             raise MetricError(
                 f"features have shape {points.shape} and type {points.dtype}: "
-                "must be a floating-point array [N, f] with N >= 1."
+                "must be a floating-point array [N, f] with N >= 1 and f >= 1."
             )
-        if not np.isfinite(points).all():
-            raise MetricError("features hold values that are infinite or not numbers.")
-        self.points = points
+        self.points = require_finite(points, "features")
         self.extractor = extractor
         self.groups: dict[str, Rows] = {"all": np.arange(len(points)), **(groups or {})}
         self.labels, self.predicted, self.membership = labels, predicted, membership

@@ -20,7 +20,7 @@ from scipy.linalg.lapack import dpstrf
 
 from t3vae.errors import MetricError
 from t3vae.metrics.features import Features, few_points, unmeasured
-from t3vae.metrics.reference import entry
+from t3vae.metrics.reference import entry, require_finite
 
 __all__ = [
     "Statistics",
@@ -37,7 +37,8 @@ class Statistics:
     """Mean and covariance of points that arrive in blocks, in float64.
 
     Blocks are merged by the update of Chan, Golub & LeVeque 1979, which does not lose the
-    covariance of features whose mean is large.
+    covariance of features whose mean is large; means are kept from the first point on, so that
+    two large ones keep the digits of their difference.
 
     Args:
         dim: number of features.
@@ -51,7 +52,8 @@ class Statistics:
 
     def __init__(self, dim: int) -> None:
         self.count = 0
-        self.mean: NDArray[np.float64] = np.zeros(dim)
+        self._origin: NDArray[np.float64] = np.zeros(dim)
+        self._shift: NDArray[np.float64] = np.zeros(dim)
         self._scatter: NDArray[np.float64] = np.zeros((dim, dim))
 
     @classmethod
@@ -72,24 +74,33 @@ class Statistics:
             MetricError: another number of features, or a value that is not finite.
         """
         points = np.array(block, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != len(self.mean):
+        if points.ndim != 2 or points.shape[1] != len(self._shift):
             raise MetricError(
-                f"features of shape {points.shape}: must be [B, {len(self.mean)}], "
+                f"features of shape {points.shape}: must be [B, {len(self._shift)}], "
                 "as in the blocks before."
             )
         if not len(points):
             return
+        if not self.count:
+            self._origin = points[0].copy()
+        points -= self._origin
         mean = points.mean(0)
         if not np.isfinite(mean).all():
-            raise MetricError("features hold values that are infinite or not numbers.")
+            require_finite(np.asarray(block, dtype=np.float64), "features")
+            raise MetricError("features are too large: their sum is no number.")
         points -= mean
-        step = mean - self.mean
+        step = mean - self._shift
         total = self.count + len(points)
         self._scatter += points.T @ points
         self._scatter += np.outer(step, step) * (self.count * len(points) / total)
-        self.mean = self.mean + step * (len(points) / total)
+        self._shift = self._shift + step * (len(points) / total)
         self.count = total
         self.__dict__.pop("factor", None)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean, [d]."""
+        return self._origin + self._shift
 
     @property
     def covariance(self) -> NDArray[np.float64]:
@@ -109,12 +120,13 @@ class Statistics:
 
     def distance(self, other: Statistics) -> float:
         """Return the squared Frechet distance to other statistics."""
-        if self.mean.shape != other.mean.shape:
+        if self._shift.shape != other._shift.shape:
             raise MetricError(
-                f"frechet_distance: {len(self.mean)} and {len(other.mean)} features; both sets "
-                "must come from one extractor."
+                f"frechet_distance: {len(self._shift)} and {len(other._shift)} features; both "
+                "sets must come from one extractor."
             )
-        return _distance(self.mean - other.mean, self.factor, other.factor)
+        gap = (self._origin - other._origin) + (self._shift - other._shift)
+        return _distance(gap, self.factor, other.factor)
 
 
 def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: ArrayLike) -> float:
@@ -174,8 +186,9 @@ def frechet_distance_of_points(a: ArrayLike, b: ArrayLike) -> float:
         )
     if min(len(first), len(second)) < 2:
         raise MetricError("frechet_distance: needs at least two points in each set.")
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise MetricError("frechet_distance: points hold values that are not finite.")
+    for points in (first, second):
+        require_finite(points, "frechet_distance: points")
+    first, second = first - first[0], second - first[0]
     factors = []
     for points in (first, second):
         centred = (points - points.mean(0)) / np.sqrt(len(points) - 1)
@@ -199,14 +212,18 @@ def _entries(
         if n < 2:
             found.append(unmeasured(name, group, len(ours), 2, sample, reference))
             continue
-        if n <= sample.dim:
-            value = frechet_distance_of_points(theirs, ours)
-        else:
-            value = reference.statistics(group, Statistics.of).distance(
-                sample.statistics(group, Statistics.of)
-            )
         protocol = sample.protocol(reference, group)
         flag = few_points(n, sample.dim)
+        try:
+            if n <= sample.dim:
+                value = frechet_distance_of_points(theirs, ours)
+            else:
+                value = reference.statistics(group, Statistics.of).distance(
+                    sample.statistics(group, Statistics.of)
+                )
+        except MetricError as error:
+            found.append(entry(name, group, None, len(ours), protocol, reason=str(error)))
+            continue
         found.append(entry(name, group, max(value, 0.0), len(ours), protocol, flag=flag))
     return found
 
@@ -219,7 +236,10 @@ def _distance(
     gap: NDArray[np.float64], factor1: NDArray[np.float64], factor2: NDArray[np.float64]
 ) -> float:
     traces = np.square(factor1).sum() + np.square(factor2).sum()
-    return float(gap @ gap + traces - 2 * svdvals(factor1.T @ factor2).sum())
+    product = factor1.T @ factor2
+    if not np.isfinite(traces) or not np.isfinite(product).all():
+        raise MetricError("frechet_distance: the features are too large for their squares.")
+    return float(gap @ gap + traces - 2 * svdvals(product).sum())
 
 
 def _covariance(matrix: ArrayLike, d: int, name: str) -> NDArray[np.float64]:

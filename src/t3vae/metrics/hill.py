@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from t3vae.errors import MetricError
-from t3vae.metrics.reference import Reference, Sample, entry
+from t3vae.metrics.reference import Reference, Sample, entry, require_finite
 
 __all__ = ["hill", "hill_interval", "path_entries", "path_ks"]
 
@@ -29,13 +29,13 @@ def hill(x: ArrayLike, k: int) -> float:
         k: number of exceedances, 1 <= k < N; the k+1 largest values must be positive.
 
     Raises:
-        MetricError: k out of range, values that are not positive, or no spread.
+        MetricError: k out of range, values that are not finite or not positive, or no spread.
 
     Example:
         >>> round(hill([1.0, np.e, np.e**2], 2), 6)
         0.666667
     """
-    values = np.asarray(x, dtype=np.float64).ravel()
+    values = require_finite(np.asarray(x, dtype=np.float64).ravel())
     if not 1 <= k < len(values):
         raise MetricError(f"k = {k}: must be at least 1 and less than the {len(values)} points.")
     largest = np.partition(values, len(values) - k - 1)[len(values) - k - 1 :]
@@ -100,6 +100,10 @@ def path_entries(
     for name, sample in samples:
         shared = {"latent": None} if name == "hill_reference" else {}
         for view in sample.views():
+            if not ks:
+                reason = f"{n} points are too few for any k"
+                record = entry(name, view, None, n, protocol, reason=reason)
+                entries.append({**record, **shared})
             for k in ks:
                 group = f"{view}:k={k}"
                 try:

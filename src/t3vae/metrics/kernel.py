@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
-from t3vae.metrics.reference import subsample
+from t3vae.metrics.distances import centred, squared_distances
+from t3vae.metrics.reference import require_finite, subsample
 
 __all__ = [
     "MMDResult",
@@ -30,6 +31,7 @@ Array = NDArray[np.floating[Any]]
 Generator = np.random.Generator
 
 BLOCK = 1024
+FLOAT32_REACH = 1e3  # bandwidths from the middle, beyond which kernels need float64
 NULLS = ("sign_flip", "permutation")
 
 
@@ -58,7 +60,8 @@ def mmd_linear(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
         b: points ``[M, d]``.
 
     Raises:
-        MetricError: fewer than two rows, different columns, or a bandwidth of zero.
+        MetricError: fewer than two rows, different columns, values that are not finite, or a
+            bandwidth of zero.
 
     Example:
         >>> value, sigma2 = mmd_linear([[0.0], [1.0]], [[3.0], [5.0]])
@@ -124,7 +127,8 @@ def _paired(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
         raise MetricError(
             f"samples have {len(first)} and {len(second)} points: at least 2 of each are needed."
         )
-    return first[: 2 * n], second[: 2 * n]
+    first, second = first[: 2 * n], second[: 2 * n]
+    return require_finite(first, "first sample"), require_finite(second, "second sample")
 
 
 def _linear_terms(a: Array, b: Array) -> tuple[Array, float]:
@@ -132,16 +136,15 @@ def _linear_terms(a: Array, b: Array) -> tuple[Array, float]:
     n = len(a) // 2
     distances = _row_distances(a[:n], a[n:], b[:n], b[n:])
     sigma2 = float(np.partition(distances.ravel(), 2 * n)[2 * n])  # upper median of 4n values
-    if not sigma2 > 0:
-        raise MetricError("more than half of the distances are zero: the kernel has no bandwidth.")
-    return _signed_kernels(distances, sigma2), sigma2
+    return _signed_kernels(distances, _bandwidth(sigma2)), sigma2
 
 
 def _row_distances(a1: Array, a2: Array, b1: Array, b2: Array) -> Array:
     pairs = ((a1, a2), (b1, b2), (a1, b2), (a2, b1))
-    if a1.shape[1] == 1:
-        return np.stack([np.square(x[:, 0] - y[:, 0]) for x, y in pairs])
-    return np.stack([np.square(x - y).sum(1) for x, y in pairs])
+    with np.errstate(over="ignore"):  # the kernel of an infinite distance is 0
+        if a1.shape[1] == 1:
+            return np.stack([np.square(x[:, 0] - y[:, 0]) for x, y in pairs])
+        return np.stack([np.square(x - y).sum(1) for x, y in pairs])
 
 
 def _signed_kernels(distances: Array, sigma2: float) -> Array:
@@ -195,13 +198,19 @@ def median_bandwidth(pooled: ArrayLike, points: int, rng: Generator) -> float:
         rng: generator of the subsample.
 
     Raises:
-        MetricError: more than half of the distances are zero.
+        MetricError: values that are not finite, or more than half of the distances are zero.
     """
-    chosen = subsample(np.asarray(pooled, dtype=np.float64), points, rng)
-    distances = _squared_distances(chosen, chosen)[np.triu_indices(len(chosen), 1)]
-    sigma2 = float(np.median(distances)) if len(distances) else 0.0
-    if not sigma2 > 0:
+    whole = require_finite(np.asarray(pooled, dtype=np.float64), "pooled points")
+    (chosen,) = centred(subsample(whole, points, rng))
+    distances = squared_distances(chosen, chosen)[np.triu_indices(len(chosen), 1)]
+    return _bandwidth(float(np.median(distances)) if len(distances) else 0.0)
+
+
+def _bandwidth(sigma2: float) -> float:
+    if sigma2 == 0:
         raise MetricError("more than half of the distances are zero: the kernel has no bandwidth.")
+    if not 0 < sigma2 < np.inf:
+        raise MetricError("the distances are too large for a number: the kernel has no bandwidth.")
     return sigma2
 
 
@@ -217,13 +226,14 @@ def mmd_unbiased(a: ArrayLike, b: ArrayLike, sigma2: float) -> float:
         sigma2: squared bandwidth.
 
     Raises:
-        MetricError: too few points or a bandwidth that is not positive.
+        MetricError: too few points, values that are not finite, or a bandwidth that is not
+            positive.
 
     Example:
         >>> round(mmd_unbiased([[0.0], [1.0]], [[3.0], [5.0]], 2.0), 6)
         0.899918
     """
-    first, second = _checked(a, b, sigma2, np.float64)
+    first, second = centred(*_checked(a, b, sigma2))
     p, q = len(first), len(second)
     within_a = _kernel_sum(first, first, sigma2) - p
     within_b = _kernel_sum(second, second, sigma2) - q
@@ -255,7 +265,7 @@ def mmd_unbiased_test(
         bandwidth_points: size of its subsample.
 
     Raises:
-        MetricError: too few points, or no bandwidth.
+        MetricError: too few points, values that are not finite, or no bandwidth.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -263,17 +273,16 @@ def mmd_unbiased_test(
         >>> mmd_unbiased_test(x, y + 1, permutations=99, rng=rng).p_value
         0.01
     """
-    pooled = np.concatenate([np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)])
+    first, second = _checked(a, b, 1.0 if sigma2 is None else sigma2)
+    pooled = np.concatenate([first, second])
     if sigma2 is None:
         sigma2 = median_bandwidth(pooled, bandwidth_points, rng)
-    # float32 rounding grows with the distance from zero: count from the middle
-    middle = np.median(pooled, axis=0)
-    first, second = _checked(np.asarray(a) - middle, np.asarray(b) - middle, sigma2, np.float32)
+    points, sigma2_of_points = _reduced(pooled, sigma2)
     p, q = len(first), len(second)
     labels = np.ones((permutations + 1, p + q), dtype=np.int8)
     labels[:, p:] = -1
     labels[1:] = rng.permuted(labels[1:], axis=1)
-    row_sums, quadratic = _label_forms(np.concatenate([first, second]), labels, sigma2)
+    row_sums, quadratic = _label_forms(points, labels, sigma2_of_points)
     total = row_sums.sum()
     linear = np.array([row_sums[row > 0].sum() - row_sums[row < 0].sum() for row in labels])
     within_a = (total + 2 * linear + quadratic) / 4 - p
@@ -292,9 +301,7 @@ def _label_forms(points: Array, labels: NDArray[np.int8], sigma2: float) -> tupl
     for rows in _blocks(n):
         row_labels = labels[:, rows].astype(np.float32)
         for columns in _blocks(n, rows.start):
-            kernel = _squared_distances(points[rows], points[columns]).astype(
-                np.float32, copy=False
-            )
+            kernel = squared_distances(points[rows], points[columns]).astype(np.float32, copy=False)
             kernel *= np.float32(-0.5 / sigma2)
             np.exp(kernel, out=kernel)
             row_sums[rows] += kernel.sum(1, dtype=np.float64)
@@ -309,8 +316,21 @@ def _label_forms(points: Array, labels: NDArray[np.int8], sigma2: float) -> tupl
     return row_sums, quadratic
 
 
-def _checked(a: ArrayLike, b: ArrayLike, sigma2: float, dtype: Any) -> tuple[Array, Array]:
-    first, second = np.asarray(a, dtype=dtype), np.asarray(b, dtype=dtype)
+def _reduced(pooled: Array, sigma2: float) -> tuple[Array, float]:
+    """Return the points as float32 and the squared bandwidth in their unit.
+
+    Rounding grows with the distance from zero, so they are counted from the middle, and stay
+    float64 where some lie very far out. The unit is a power of two, which rounds nothing, and
+    near the bandwidth, so that no square leaves the range of float32.
+    """
+    unit = 2.0 ** np.round(0.5 * np.log2(sigma2))
+    points = (pooled - np.median(pooled, axis=0)) / unit
+    few = np.abs(points).max() < FLOAT32_REACH
+    return (points.astype(np.float32) if few else points), sigma2 / unit**2
+
+
+def _checked(a: ArrayLike, b: ArrayLike, sigma2: float) -> tuple[Array, Array]:
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
         raise MetricError(
             f"samples have shapes {first.shape} and {second.shape}: must be [p, d] and [q, d]."
@@ -321,7 +341,7 @@ def _checked(a: ArrayLike, b: ArrayLike, sigma2: float, dtype: Any) -> tuple[Arr
         )
     if not 0 < sigma2 < np.inf:
         raise MetricError(f"sigma2 = {sigma2!r}: must be a finite number greater than 0.")
-    return first, second
+    return require_finite(first, "first sample"), require_finite(second, "second sample")
 
 
 def _blocks(n: int, start: int = 0) -> Iterator[slice]:
@@ -331,22 +351,10 @@ def _blocks(n: int, start: int = 0) -> Iterator[slice]:
 
 def _kernel_sum(x: Array, y: Array, sigma2: float) -> float:
     return sum(
-        float(np.exp(_squared_distances(x[rows], y[columns]) * (-0.5 / sigma2)).sum())
+        float(np.exp(squared_distances(x[rows], y[columns]) * (-0.5 / sigma2)).sum())
         for rows in _blocks(len(x))
         for columns in _blocks(len(y))
     )
-
-
-def _squared_distances(x: Array, y: Array) -> Array:
-    """Return ``[N, M]`` squared distances; few columns by differences, many by products."""
-    if x.shape[1] > 8:
-        x, y = x.astype(np.float64), y.astype(np.float64)
-        squares = np.square(x).sum(1)[:, None] + np.square(y).sum(1) - 2 * x @ y.T
-        return np.maximum(squares, 0.0)
-    total = np.square(np.subtract.outer(x[:, 0], y[:, 0]))
-    for column in range(1, x.shape[1]):
-        total += np.square(np.subtract.outer(x[:, column], y[:, column]))
-    return total
 
 
 def _p_value(nulls: Array, value: float, tolerance: float) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
 from t3vae.metrics.features import Features, unmeasured
-from t3vae.metrics.reference import entry
+from t3vae.metrics.reference import entry, require_finite
 
 __all__ = ["kid_entries", "polynomial_mmd", "subset_estimates"]
 
@@ -22,13 +22,21 @@ def polynomial_mmd(a: ArrayLike, b: ArrayLike) -> float:
 
     .. math:: k(x,y)=\big(x^Ty/d+1\big)^3
 
+    The kernel depends on where zero is, the digits of the result must not: with a centre c and
+    :math:`u=x-c`, :math:`v=y-c`, :math:`a=c^Tu/d`, :math:`b=c^Tv/d`, :math:`g=u^Tv/d`,
+    :math:`s=|c|^2/d+1` and :math:`t=s+a+b`, it is
+
+    .. math:: 3ab(t+s) + g\,(3t(t+g)+g^2)
+
+    and terms of x alone and of y alone, which cancel between the three means.
+
     Source: Binkowski et al. 2018 (KID).
 
     Args:
         a, b: features ``[N, d]`` and ``[M, d]``, at least two each.
 
     Raises:
-        MetricError: shapes that do not fit.
+        MetricError: shapes that do not fit, or values that are not finite.
 
     Example:
         >>> polynomial_mmd([[0.0], [0.0]], [[1.0], [1.0]])
@@ -42,15 +50,28 @@ def polynomial_mmd(a: ArrayLike, b: ArrayLike) -> float:
     n, m = len(first), len(second)
     if min(n, m) < 2:
         raise MetricError("kid: needs at least two points in each set.")
+    require_finite(first, "kid: first set")
+    require_finite(second, "kid: second set")
+    centre = first.mean(0)
+    sets = first - centre, second - centre
     within = [
         (kernel.sum() - np.trace(kernel)) / (k * (k - 1))
-        for kernel, k in ((_kernel(first, first), n), (_kernel(second, second), m))
+        for kernel, k in (
+            (_kernel(sets[0], sets[0], centre), n),
+            (_kernel(sets[1], sets[1], centre), m),
+        )
     ]
-    return float(within[0] + within[1] - 2 * _kernel(first, second).mean())
+    return float(within[0] + within[1] - 2 * _kernel(*sets, centre).mean())
 
 
-def _kernel(a: Array, b: Array) -> Array:
-    return (a @ b.T / a.shape[1] + 1.0) ** 3
+def _kernel(u: Array, v: Array, centre: Array) -> Array:
+    """Return what is left of the kernel [N, M] of centred sets; see :func:`polynomial_mmd`."""
+    d = len(centre)
+    s = centre @ centre / d + 1.0
+    a, b, g = (u @ centre / d)[:, None], v @ centre / d, u @ v.T / d
+    t = s + a + b
+    kernel: Array = 3 * a * b * (t + s) + g * (3 * t * (t + g) + g * g)
+    return kernel
 
 
 def subset_estimates(

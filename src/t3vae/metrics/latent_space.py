@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
-from t3vae.metrics.reference import entry
+from t3vae.metrics.reference import entry, require_finite
 
 __all__ = [
     "ACTIVE_SHARE",
@@ -36,7 +36,7 @@ def active_units(means: ArrayLike, variance: ArrayLike, share: float = ACTIVE_SH
         share: s.
 
     Raises:
-        MetricError: shapes that do not fit.
+        MetricError: shapes that do not fit, or values that are not finite.
 
     Example:
         >>> active_units([[0.0, 1.0], [0.0, -1.0]], [1.0, 1.0])
@@ -45,6 +45,8 @@ def active_units(means: ArrayLike, variance: ArrayLike, share: float = ACTIVE_SH
     array, scale = np.asarray(means, dtype=np.float64), np.asarray(variance, dtype=np.float64)
     if array.ndim != 2 or scale.shape != array.shape[1:]:
         raise MetricError(f"means of shape {array.shape} and variances of shape {scale.shape}.")
+    require_finite(array, "means")
+    require_finite(scale, "variances")
     return int((array.var(0) > share * scale).sum())
 
 
@@ -58,13 +60,16 @@ def unit_entries(means: ArrayLike, distribution: ArrayLike) -> list[dict[str, An
     low, high = np.quantile(
         np.asarray(distribution, dtype=np.float64), [0.158655, 0.841345], axis=0
     )
-    value = active_units(array, np.square(0.5 * (high - low)))
     protocol = (
         f"variance of posterior means of {len(array)} test images above {ACTIVE_SHARE:g} of "
         f"the squared scale of the distribution (half its central 68 %), "
         f"of {array.shape[1]} coordinates"
     )
-    return [entry("active_units", "all", float(value), len(array), protocol)]
+    try:
+        value = float(active_units(array, np.square(0.5 * (high - low))))
+    except MetricError as error:
+        return [entry("active_units", "all", None, len(array), protocol, reason=str(error))]
+    return [entry("active_units", "all", value, len(array), protocol)]
 
 
 def radius_entries(
@@ -81,7 +86,11 @@ def radius_entries(
             reason = f"no training image in {group}"
             found.append(entry("latent_radius", group, None, 0, protocol, reason=reason))
             continue
-        ratio = float(np.median(norms[rows])) / whole if whole > 0 else float("nan")
+        if not whole > 0:
+            reason = f"the median norm of samples of the distribution is {whole:g}"
+            found.append(entry("latent_radius", group, None, len(rows), protocol, reason=reason))
+            continue
+        ratio = float(np.median(norms[rows])) / whole
         found.append(entry("latent_radius", group, ratio, len(rows), protocol))
     return found
 

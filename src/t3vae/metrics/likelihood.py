@@ -103,5 +103,9 @@ def reconstruction_entries(
 
 def _mean_entry(name: str, values: Array, protocol: str) -> dict[str, Any]:
     n = len(values)
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        reason = f"{bad} of {n} test points have no finite value"
+        return entry(name, "all", None, n, protocol, reason=reason)
     se = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
     return entry(name, "all", float(values.mean()), n, protocol, se=se)

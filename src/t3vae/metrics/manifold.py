@@ -1,7 +1,7 @@
 """Precision, recall, density and coverage: overlap of the supports of two sets of features.
 
-Every set is described by balls around its points that reach to the k-th nearest neighbour.
-Distances are computed block by block, in float32 products and float64 sums of squares.
+Every set is described by closed balls around its points that reach to the k-th nearest
+neighbour; where k more points are equal to one, its ball is the point itself.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
+from t3vae.metrics.distances import centred, squared_distances
 from t3vae.metrics.features import Features, unmeasured
-from t3vae.metrics.reference import entry, subsample
+from t3vae.metrics.reference import entry, require_finite, subsample
 
 __all__ = [
     "Overlap",
@@ -29,6 +30,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 BLOCK = 1024
+EDGE = 1 + 1e-8  # of a radius, so that rounding does not decide whether an equal distance is in
 
 
 class Overlap(NamedTuple):
@@ -47,12 +49,6 @@ class Overlap(NamedTuple):
     coverage: float
 
 
-def _squared(a: Array, b: Array) -> Array:
-    """Return squared distances [B, M] of a block to all points."""
-    gaps = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
-    return np.maximum(gaps, 0.0)
-
-
 def neighbour_radii(points: ArrayLike, k: int, block: int = BLOCK) -> Array:
     """Return the squared distance of each point to its k-th nearest other point, [N].
 
@@ -62,7 +58,7 @@ def neighbour_radii(points: ArrayLike, k: int, block: int = BLOCK) -> Array:
         block: rows whose distances are held at once.
 
     Raises:
-        MetricError: no more than k points.
+        MetricError: no more than k points, or values that are not finite.
 
     Example:
         >>> neighbour_radii([[0.0], [1.0], [3.0]], 1)
@@ -71,10 +67,11 @@ def neighbour_radii(points: ArrayLike, k: int, block: int = BLOCK) -> Array:
     array = np.asarray(points, dtype=np.float64)
     if array.ndim != 2 or len(array) <= k or k < 1:
         raise MetricError(f"points of shape {array.shape}: must be [N, d] with N > k = {k} >= 1.")
+    (array,) = centred(require_finite(array, "features"))
     radii = np.empty(len(array))
     for start in range(0, len(array), block):
         rows = np.arange(start, min(start + block, len(array)))
-        gaps = _squared(array[rows], array)
+        gaps = squared_distances(array[rows], array)
         gaps[np.arange(len(rows)), rows] = np.inf  # not its own neighbour
         radii[rows] = np.partition(gaps, k - 1, axis=1)[:, k - 1]
     return radii
@@ -104,7 +101,8 @@ def overlap(
         block: rows of ``generated`` whose distances are held at once.
 
     Raises:
-        MetricError: a set has no more than k points, or other numbers of features.
+        MetricError: a set has no more than k points, another number of features, or values
+            that are not finite.
 
     Example:
         >>> x = np.linspace(0.0, 1.0, 20)[:, None]
@@ -115,10 +113,12 @@ def overlap(
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise MetricError(f"features of shapes {x.shape} and {y.shape}; both must be [N, d].")
     real_radii, own_radii = radii or (neighbour_radii(x, k, block), neighbour_radii(y, k, block))
+    real_radii, own_radii = real_radii * EDGE, own_radii * EDGE
+    x, y = centred(require_finite(x, "real features"), require_finite(y, "generated features"))
     inside, hits = 0, 0
     covered, recalled = np.zeros(len(x), dtype=bool), np.zeros(len(x), dtype=bool)
     for start in range(0, len(y), block):
-        gaps = _squared(y[start : start + block], x)
+        gaps = squared_distances(y[start : start + block], x)
         within = gaps <= real_radii
         inside += int(within.any(1).sum())
         hits += int(within.sum())
@@ -144,11 +144,15 @@ def _entries(
         if min(len(ours), len(theirs)) <= k:
             found.append(unmeasured(name, group, len(ours), k + 1, sample, reference))
             continue
-        both = _overlap(sample, reference, group, k, most)
         protocol = f"{sample.protocol(reference, group)}; balls to neighbour {k}"
         if len(ours) < len(sample.rows(group)) or len(theirs) < len(reference.rows(group)):
             protocol += f"; at most {most} of each"
-        found.append(entry(name, group, getattr(both, name), len(ours), protocol))
+        try:
+            value = getattr(_overlap(sample, reference, group, k, most), name)
+        except MetricError as error:
+            found.append(entry(name, group, None, len(ours), protocol, reason=str(error)))
+            continue
+        found.append(entry(name, group, value, len(ours), protocol))
     return found
 
 

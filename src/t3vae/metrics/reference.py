@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,34 +17,19 @@ from numpy.typing import ArrayLike, NDArray
 from t3vae.errors import MetricError
 from t3vae.settings.metrics import METRICS, SHARED
 
-__all__ = ["Distribution", "Reference", "Sample", "entry", "options_of", "subsample"]
+__all__ = ["Reference", "Sample", "entry", "options_of", "require_finite", "subsample"]
 
 Array = NDArray[np.floating[Any]]
 
-
-class Distribution(Protocol):
-    """The exact distribution of the test data, where it is known."""
-
-    dim: int
-
-    def log_prob(self, x: ArrayLike) -> Array:
-        """Log density of points ``[N, d]``."""
-
-    def score(self, x: ArrayLike) -> Array:
-        """Gradient of the log density ``[N, d]``."""
-
-    def tail_probability(self, threshold: float) -> Mapping[str, float]:
-        """Mass of ``left_tail`` and ``right_tail``."""
-
-    def tail_quantile(self, view: str, p: float) -> float:
-        """Point beyond which a view (``left_tail``, ``right_tail``, ``norm``) has mass p."""
-
-    def tail_mean(self, view: str, p: float) -> float:
-        """Mean of a view beyond its ``tail_quantile``."""
+OF_A_VALUE = ("p_value", "null_sd", "se", "ci_low", "ci_high")
 
 
 class Sample:
     """Points ``[N, d]`` and what is computed from them once.
+
+    Args:
+        points: the points.
+        finite: whether every value must be finite; importance weights need not be.
 
     Raises:
         MetricError: not two-dimensional, empty, or with values that are not finite.
@@ -52,14 +37,12 @@ class Sample:
 
     def __init__(self, points: ArrayLike, *, finite: bool = True) -> None:
         array = np.asarray(points)
-        if array.ndim != 2 or len(array) == 0 or array.dtype.kind != "f":
+        if array.ndim != 2 or array.size == 0 or array.dtype.kind != "f":
             raise MetricError(
                 f"points have shape {array.shape} and type {array.dtype}: "
-                "must be a floating-point array [N, d] with N >= 1."
+                "must be a floating-point array [N, d] with N >= 1 and d >= 1."
             )
-        if finite and not np.isfinite(array).all():
-            raise MetricError("points hold values that are infinite or not numbers.")
-        self.points: Array = array
+        self.points: Array = require_finite(array) if finite else array
 
     def __len__(self) -> int:
         return len(self.points)
@@ -138,6 +121,28 @@ def options_of(name: str, block: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: block.get(key, value) for key, value in SHARED.items()}, **options}
 
 
+def require_finite(points: Array, what: str = "points") -> Array:
+    """Return an array, or say how many of its rows hold a value that is not finite.
+
+    Comparisons with such a value are false, so that it would count for or against whatever
+    is tested.
+
+    Raises:
+        MetricError: a value is infinite or not a number.
+
+    Example:
+        >>> require_finite(np.ones((2, 1))).shape
+        (2, 1)
+    """
+    good = np.isfinite(points)
+    if not good.all():
+        bad = int((~good.reshape(len(good), -1)).any(1).sum())
+        raise MetricError(
+            f"{what}: {bad} of {len(good)} rows hold values that are infinite or not numbers."
+        )
+    return points
+
+
 def subsample(points: Array, count: int, rng: np.random.Generator) -> Array:
     """Return ``count`` rows drawn without replacement, or all rows where there are fewer."""
     if count >= len(points):
@@ -149,6 +154,8 @@ def entry(
     name: str, group: str, value: float | None, n: int, protocol: str, **more: Any
 ) -> dict[str, Any]:
     """Return one entry; a value that is not finite becomes None with a reason.
+
+    Without a value there is no p-value, error or interval either.
 
     Example:
         >>> entry("ks", "all", 0.5, 10, "exact distribution")["value"]
@@ -165,6 +172,7 @@ def entry(
         if isinstance(number, float | np.floating):
             numbers[key] = float(number) if math.isfinite(number) else None
     record.update({k: v for k, v in numbers.items() if k == "value" or v is not None})
-    if record["value"] is None and "reason" not in record:
-        record["reason"] = "not a finite number"
+    if record["value"] is None:
+        record = {key: number for key, number in record.items() if key not in OF_A_VALUE}
+        record.setdefault("reason", "not a finite number")
     return record

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
-from t3vae.metrics.reference import Reference, Sample, entry, subsample
+from t3vae.metrics.distances import centred
+from t3vae.metrics.reference import Reference, Sample, entry, require_finite, subsample
 
 __all__ = ["discrepancy_entries", "ksd_imq_rows"]
 
@@ -38,7 +39,7 @@ def ksd_imq_rows(x: ArrayLike, score: ArrayLike, *, c: float = 1.0, beta: float 
         beta: exponent of the kernel.
 
     Raises:
-        MetricError: fewer than two points, or shapes that differ.
+        MetricError: fewer than two points, shapes that differ, or values that are not finite.
 
     Example:
         >>> ksd_imq_rows([[0.0], [1.0]], [[0.0], [-1.0]]).round(6)
@@ -55,6 +56,9 @@ def ksd_imq_rows(x: ArrayLike, score: ArrayLike, *, c: float = 1.0, beta: float 
         )
     if n < 2:
         raise MetricError(f"{n} points: at least 2 are needed.")
+    require_finite(points)
+    require_finite(scores, "scores")
+    (points,) = centred(points)  # only differences count, and far from zero they would cancel
     own = np.einsum("ij,ij->i", scores, points)
     own_term = -2 * beta * d * c ** (2 * beta - 2)  # u(x, x) without the product of scores
     diagonal = c ** (2 * beta) * np.square(scores).sum(1) + own_term
@@ -95,8 +99,10 @@ def discrepancy_entries(
         return [entry("ksd", "all", None, len(points), protocol, reason=reason)]
     if len(points) < 2:
         return [entry("ksd", "all", None, len(points), protocol, reason="fewer than two samples")]
-    rows = ksd_imq_rows(
-        points, reference.distribution.score(points), c=options["c"], beta=options["beta"]
-    )
+    score = reference.distribution.score(points)
+    try:
+        rows = ksd_imq_rows(points, score, c=options["c"], beta=options["beta"])
+    except MetricError as error:
+        return [entry("ksd", "all", None, len(points), protocol, reason=str(error))]
     se = float(2 * rows.std(ddof=1) / np.sqrt(len(rows)))
     return [entry("ksd", "all", float(rows.mean()), len(points), protocol, se=se)]

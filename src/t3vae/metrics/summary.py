@@ -2,7 +2,9 @@
 
 The unit of replication is the training seed. One run's p-value speaks of that run alone;
 several are combined by a rule that allows for their dependence (all runs share the test
-data), and all p-values of one table are adjusted for their number.
+data), and all p-values of one table are adjusted for their number. Nothing is called
+significant that was not measured: where a run has no value, or the differences do not vary,
+there is no p-value.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ __all__ = ["combine_p_values", "holm", "paired", "summarise", "t_interval"]
 Entry = Mapping[str, Any]
 Key = tuple[str, str | None, str]
 
+FEWEST_PAIRS = 3  # runs of a paired test
+ROUNDING = 1e-12  # of the values compared: differences that vary by less do not vary
+
 
 def t_interval(
     values: Sequence[float], confidence: float = 0.95
@@ -33,11 +38,16 @@ def t_interval(
         values: one value a seed, at least one.
         confidence: coverage of the interval.
 
+    Raises:
+        MetricError: no value, or one that is not finite.
+
     Example:
         >>> [round(float(v), 3) for v in t_interval([1.0, 2.0, 3.0])]
         [2.0, 1.0, -0.484, 4.484]
     """
     numbers = np.asarray(values, dtype=np.float64)
+    if not len(numbers) or not np.isfinite(numbers).all():
+        raise MetricError(f"interval of {list(values)}: needs at least one value, all finite.")
     mean = float(numbers.mean())
     if len(numbers) < 2:
         return mean, None, None, None
@@ -50,16 +60,22 @@ def t_interval(
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Return Holm's adjusted p-values (Scand. J. Statist. 6, 1979); None stays None.
 
-    The i-th smallest of m is multiplied by m - i + 1, then made monotone and cut at 1.
+    The i-th smallest of m is multiplied by m - i + 1, then made monotone and cut at 1. What is
+    no number is None too, and does not count among the m.
 
     Args:
         p_values: p-values of one family.
+
+    Raises:
+        MetricError: a p-value outside 0..1.
 
     Example:
         >>> holm([0.01, None, 0.04, 0.03])
         [0.03, None, 0.06, 0.06]
     """
-    known = [(p, index) for index, p in enumerate(p_values) if p is not None]
+    found = [None if p is None or math.isnan(p) else p for p in p_values]
+    known = [(p, index) for index, p in enumerate(found) if p is not None]
+    _check_p_values([p for p, _ in known])
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0
     for rank, (p, index) in enumerate(sorted(known)):
@@ -76,13 +92,25 @@ def combine_p_values(p_values: Sequence[float]) -> float:
     Args:
         p_values: at least one p-value of the same hypothesis.
 
+    Raises:
+        MetricError: no p-value, or one that is not in 0..1.
+
     Example:
         >>> combine_p_values([0.01, 0.02, 0.9])
         0.03
     """
-    ordered = sorted(p_values)
+    if not len(p_values):
+        raise MetricError("p-values: at least one is needed.")
+    ordered = sorted(_check_p_values(p_values))
     k = (len(ordered) + 1) // 2
     return min(1.0, ordered[k - 1] * len(ordered) / k)
+
+
+def _check_p_values(p_values: Sequence[float]) -> Sequence[float]:
+    bad = [p for p in p_values if not 0 <= p <= 1]
+    if bad:
+        raise MetricError(f"p-values: {bad} must be numbers from 0 to 1.")
+    return p_values
 
 
 def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[str, Any]]:
@@ -98,6 +126,8 @@ def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[s
         and its ``reason``, ``n`` (smallest number of points), ``flag`` (the warning of the
         value with the fewest points among those that have one), ``p_value_median``,
         ``p_value_combined`` (:func:`combine_p_values`), ``p_value_holm`` (Holm over all rows).
+        There are p-values only where every seed has one. A value that is not finite is a
+        missing one.
 
     Raises:
         MetricError: two entries of one seed for the same row.
@@ -110,12 +140,14 @@ def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[s
     """
     rows = []
     for (model, key), seeds in _by_model(entries).items():
-        found = [e for _, e in sorted(seeds.items()) if e.get("value") is not None]
-        absent = [e for e in seeds.values() if e.get("value") is None]
+        found = [e for _, e in sorted(seeds.items()) if _known(e.get("value"))]
+        absent = [e for e in seeds.values() if not _known(e.get("value"))]
         mean, sd, low, high = (
             t_interval([e["value"] for e in found], confidence) if found else (None,) * 4
         )
-        p_values = [e["p_value"] for e in found if e.get("p_value") is not None]
+        p_values = [e["p_value"] for e in found if _known(e.get("p_value"))]
+        if len(p_values) < len(seeds):
+            p_values = []
         rows.append(
             {
                 "model": model,
@@ -126,7 +158,7 @@ def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[s
                 "ci_high": high,
                 "seeds": len(found),
                 "missing": len(absent),
-                "reason": "; ".join(dict.fromkeys(e.get("reason", "") for e in absent)) or None,
+                "reason": "; ".join(dict.fromkeys(map(_reason, absent))) or None,
                 "n": min((e["n"] for e in found if "n" in e), default=None),
                 "flag": _flag(found),
                 "p_value_median": float(np.median(p_values)) if p_values else None,
@@ -156,8 +188,10 @@ def paired(
         Rows with ``model``, ``control``, ``metric``, ``latent``, ``group``, ``difference``
         (mean of model minus control), ``sd``, ``ci_low``, ``ci_high``, ``seeds`` (pairs),
         ``flag`` (a warning of either side, as in :func:`summarise`), ``p_value`` (paired t
-        test) and ``p_value_holm`` (Holm over all rows). Values that the models share (those
-        of the true sample) give no row.
+        test) and ``p_value_holm`` (Holm over all rows). Differences that do not vary have
+        neither interval nor p-value; nor is there a p-value of fewer than three pairs, or
+        where a run of either model has no value. Values that the models share (those of the
+        true sample) give no row.
 
     Raises:
         MetricError: two entries of one seed for the same row.
@@ -182,12 +216,16 @@ def paired(
         pairs = [
             (seeds[seed], other[seed])
             for seed in sorted(seeds.keys() & other.keys(), key=str)
-            if seeds[seed].get("value") is not None and other[seed].get("value") is not None
+            if _known(seeds[seed].get("value")) and _known(other[seed].get("value"))
         ]
         if not pairs or _of_truth(key):
             continue
         gaps = [ours["value"] - theirs["value"] for ours, theirs in pairs]
         difference, sd, low, high = t_interval(gaps, confidence)
+        largest = max(abs(entry["value"]) for pair in pairs for entry in pair)
+        if sd is not None and sd <= ROUNDING * largest:
+            sd, low, high = 0.0, None, None
+        whole = len(pairs) == len(seeds.keys() | other.keys())
         rows.append(
             {
                 "model": model,
@@ -199,7 +237,7 @@ def paired(
                 "ci_high": high,
                 "seeds": len(gaps),
                 "flag": _flag([entry for pair in pairs for entry in pair]),
-                "p_value": _paired_p_value(difference, sd, len(gaps)),
+                "p_value": _paired_p_value(difference, sd, len(gaps)) if whole else None,
             }
         )
     for row, p in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
@@ -235,9 +273,16 @@ def _of_truth(key: Key) -> bool:
     return key[0].endswith(("_reference", "_true"))
 
 
+def _known(number: float | None) -> bool:
+    return number is not None and math.isfinite(number)
+
+
+def _reason(entry: Entry) -> str:
+    given = entry.get("reason") or ""
+    return str(given) if given or entry.get("value") is None else "not a finite number"
+
+
 def _paired_p_value(difference: float, sd: float | None, count: int) -> float | None:
-    if sd is None:
+    if not sd or count < FEWEST_PAIRS:
         return None
-    if sd == 0:
-        return 1.0 if difference == 0 else 0.0
     return float(2 * special.stdtr(count - 1, -abs(difference) / (sd / math.sqrt(count))))

@@ -78,6 +78,10 @@ def mass_ratio_entries(
     if reference.distribution is not None:
         protocol = f"mass beyond {threshold:g} over the exact probability, {interval}"
         for group, truth in reference.distribution.tail_probability(threshold).items():
+            if not truth > 0:
+                reason = f"the {group.replace('_', ' ')} has no mass that a number can hold"
+                entries.append(entry("tail_mass_ratio", group, None, n, protocol, reason=reason))
+                continue
             low, high = clopper_pearson(counts[group], n, confidence)
             entries.append(
                 entry(
@@ -127,7 +131,7 @@ def quantile_entries(
                 entries.append(entry(name, group, None, n, protocol, reason=reason))
                 continue
             value = float(sample.upper(view, rank)[-1])
-            entries.append(entry(name, group, _relative(value, truth), n, protocol))
+            entries.append(_relative(name, group, value, truth, n, protocol))
     return entries
 
 
@@ -149,7 +153,7 @@ def shortfall_entries(
                 entries.append(entry(name, group, None, n, protocol, reason=reason))
                 continue
             value = float(sample.upper(view, rank).mean())
-            entries.append(entry(name, group, _relative(value, truth), n, protocol))
+            entries.append(_relative(name, group, value, truth, n, protocol))
     return entries
 
 
@@ -158,8 +162,13 @@ def _rank(n: int, p: float) -> int:
     return int(np.floor(n * p + 1e-9))
 
 
-def _relative(value: float, truth: float) -> float | None:
-    return abs(value - truth) / abs(truth) if truth else None
+def _relative(
+    name: str, group: str, value: float, truth: float, n: int, protocol: str
+) -> dict[str, Any]:
+    if truth == 0:
+        reason = "the true value is 0, so that no error is relative to it"
+        return entry(name, group, None, n, protocol, reason=reason)
+    return entry(name, group, abs(value - truth) / abs(truth), n, protocol)
 
 
 def _truth_text(reference: Reference) -> str:

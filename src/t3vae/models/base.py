@@ -10,7 +10,8 @@ batch, and divergences appear twice. Latent distributions are named: ``prior``, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -20,12 +21,25 @@ from torch.distributions import Distribution
 from t3vae import networks
 from t3vae.errors import ConfigError
 from t3vae.maths.distributions import DiagonalGaussian, TMixture
-from t3vae.networks.accumulate import into_parameters
+from t3vae.models import inputs
+from t3vae.networks.accumulate import training_step
 from t3vae.networks.fused_step import Slopes, autoencoder_step
 from t3vae.networks.mlp import MLP
+from t3vae.runtime import seeding
+from t3vae.settings import arguments
 
-__all__ = ["LATENT_DISTRIBUTIONS", "Group", "Loss", "LossWithAuxiliary", "Model", "check_above"]
+__all__ = [
+    "LATENT_DISTRIBUTIONS",
+    "Group",
+    "Loss",
+    "LossWithAuxiliary",
+    "Model",
+    "check_above",
+    "shape_of",
+]
 
+# Numbers that decoders give at once where a likelihood is estimated.
+_NUMBERS_AT_ONCE = 2**22
 LATENT_DISTRIBUTIONS = ("prior", "alternative", "fitted")
 
 
@@ -85,10 +99,52 @@ class Group(NamedTuple):
 
 def check_above(name: str, value: float, bound: float, reason: str) -> float:
     """Return ``value`` as a float, or say why it must be finite and above ``bound``."""
-    number = float(value)
-    if not (math.isfinite(number) and number > bound):
-        raise ConfigError(f"{name} = {value}: must be greater than {bound:g}, because {reason}.")
-    return number
+    number = arguments.plain(value)
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+    if not (is_number and math.isfinite(number) and number > bound):
+        wanted = "greater" if is_number else "a number greater"
+        raise ConfigError(
+            f"{name} = {arguments.shown(number)}: must be {wanted} than {bound:g}, "
+            f"because {reason}."
+        )
+    return float(number)
+
+
+def shape_of(data_dim: Any) -> list[int]:
+    """Return the shape of one data point: ``[n]`` for a number n.
+
+    Raises:
+        ConfigError: not a positive whole number or a list of them.
+
+    Example:
+        >>> shape_of(4), shape_of((3, 32, 32))
+        ([4], [3, 32, 32])
+    """
+    plain = arguments.plain(data_dim.tolist() if hasattr(data_dim, "tolist") else data_dim)
+    sizes = plain if isinstance(plain, list) else [plain]
+    if not sizes:
+        raise ConfigError("data_dim = []: must be a positive whole number, or a list of them.")
+    return [arguments.whole("data_dim", size, 1) for size in sizes]
+
+
+# Where a network notes the description that it was built from.
+_BUILT_FROM = "built_from"
+_TAKE_DATA = ("encode", "loss", "loss_and_gradients", "reconstruct", "log_weights")
+_TAKE_Z = ("decode", "decoder_mean")
+# Modules of torch that draw no numbers, by the module that they stand in.
+_QUIET = {
+    f"torch.nn.modules.{name}"
+    for name in (
+        *("activation", "batchnorm", "container", "conv", "flatten", "fold", "instancenorm"),
+        *("linear", "normalization", "padding", "pixelshuffle", "pooling", "sparse", "upsampling"),
+    )
+}
+_LOUD = (nn.RReLU, nn.MultiheadAttention, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+
+
+def _is_quiet(kind: type) -> bool:
+    module = kind.__module__
+    return module.startswith("t3vae.") or (module in _QUIET and kind not in _LOUD)
 
 
 class Model(nn.Module):
@@ -130,18 +186,14 @@ class Model(nn.Module):
         decoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.data_shape = [int(data_dim)] if isinstance(data_dim, int) else [*map(int, data_dim)]
-        self.latent_dim = self.given_latent_dim = int(latent_dim)
-        if self.latent_dim < 1 or min(self.data_shape, default=0) < 1:
-            raise ConfigError(
-                f"data_dim = {data_dim}, latent_dim = {latent_dim}: must be positive whole numbers."
-            )
+        self.data_shape = shape_of(data_dim)
+        self.latent_dim = self.given_latent_dim = arguments.whole("latent_dim", latent_dim, 1)
         self.data_dim = math.prod(self.data_shape)
         self.sigma = check_above("sigma", sigma, 0.0, "it is the scale of the decoder")
-        self.beta = float(beta)
-        if not (math.isfinite(self.beta) and self.beta >= 0):
+        self.beta = arguments.real("beta", beta)
+        if self.beta < 0:
             raise ConfigError(f"beta = {beta}: must be a finite number, 0 or more.")
-        self.network = dict(network or networks.default(self.data_shape))
+        self.network = arguments.network(network) if network else networks.default(self.data_shape)
         if encoder is None or decoder is None:
             built = networks.build(
                 self.network,
@@ -151,9 +203,110 @@ class Model(nn.Module):
                 decoder_channels=self.decoder_channels,
                 encoder_activation=self.encoder_activation,
             )
-            encoder, decoder = encoder or built[0], decoder or built[1]
+            for module in built:
+                setattr(module, _BUILT_FROM, dict(self.network))
+            encoder = built[0] if encoder is None else encoder
+            decoder = built[1] if decoder is None else decoder
+        for name, module in (("encoder", encoder), ("decoder", decoder)):
+            if not isinstance(module, nn.Module):
+                raise ConfigError(f"{name} = {arguments.shown(module)}: must be a torch.nn.Module.")
         self.encoder, self.decoder = encoder, decoder
         self._fitted: TMixture | None = None
+        self._tried: tuple[int, int] | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let the methods of a family take data and latent points in any form."""
+        super().__init_subclass__(**options)
+        for names, door in ((_TAKE_DATA, inputs.takes_data), (_TAKE_Z, inputs.takes_latents)):
+            for name in names:
+                if name in vars(cls):
+                    setattr(cls, name, door(vars(cls)[name]))
+
+    # -- networks --------------------------------------------------------------------
+
+    @property
+    def custom_networks(self) -> list[str]:
+        """Which of ``encoder`` and ``decoder`` are modules that were given, not described."""
+        return [
+            name
+            for name in ("encoder", "decoder")
+            if getattr(getattr(self, name), _BUILT_FROM, None) != self.network
+        ]
+
+    def check_networks(self) -> None:
+        """Try networks that are not of this package on two points of zeros, before they are used.
+
+        An output of another width would broadcast against latents or data, and train.
+
+        Raises:
+            ConfigError: a network cannot be evaluated, or gives another shape.
+        """
+        these = id(self.encoder), id(self.decoder)
+        if self._tried == these:
+            return
+        if not self.custom_networks and ":" not in self.network["kind"]:
+            self._tried = these
+            return
+        width = self.encoder_width
+        width = getattr(self.encoder, "width", None) if width is None else width
+        decoded = self.decoder_channels * self.data_dim
+        self._try_network("encoder", self.data_shape, width)
+        self._try_network("decoder", [self.decoder_width], decoded)
+        self._tried = these
+
+    def _try_network(self, name: str, shape: list[int], width: int | None) -> None:
+        network: nn.Module = getattr(self, name)
+        network = getattr(network, "_orig_mod", network)  # of torch.compile
+        like = next(network.parameters(), None)
+        like = next(self.parameters(), torch.zeros(0)) if like is None else like
+        modes = {module: module.training for module in network.modules()}
+        network.eval()
+        try:
+            with torch.no_grad(), seeding.global_generators():
+                given = network(torch.zeros(2, *shape, dtype=like.dtype, device=like.device))
+        except Exception as error:  # a module of the user may raise anything
+            first = (str(error).splitlines() or [""])[0]
+            raise ConfigError(
+                f"{name} {type(network).__name__}: fails on points of shape {[2, *shape]} "
+                f"({type(error).__name__}: {first})."
+            ) from error
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+        if not isinstance(given, Tensor) or width is None:
+            found = None if isinstance(given, Tensor) else type(given).__name__
+        else:
+            found = None if list(given.shape) == [2, width] else str(list(given.shape))
+        if found is not None:
+            wanted = f"[B, {'width' if width is None else width}]"
+            raise ConfigError(
+                f"{name} {type(network).__name__}: gives {found} for two points of shape "
+                f"{shape}: must give {wanted} for {type(self).__name__}."
+            )
+
+    @property
+    def draws_elsewhere(self) -> bool:
+        """Whether a part that is not of this package may draw from torch's global generators."""
+        return any(
+            bool(part._forward_hooks or part._forward_pre_hooks) or not _is_quiet(type(part))
+            for part in self.modules()
+        )
+
+    @contextmanager
+    def stream(self, seed: Any, name: str, index: int = 0) -> Iterator[None]:
+        """Draw the numbers of one stream within a block; with the seed None, go on as before.
+
+        Args:
+            seed: root seed, or None.
+            name: name of the stream.
+            index: position within the stream.
+        """
+        if seed is None:
+            yield
+            return
+        draws = seeding.torch_stream if self.draws_elsewhere else seeding.own_stream
+        with draws(arguments.seed(seed), name, index):
+            yield
 
     @property
     def encoder_width(self) -> int | None:
@@ -213,18 +366,30 @@ class Model(nn.Module):
         return self._fitted
 
     def set_fitted(self, distribution: TMixture) -> None:
-        """Use ``distribution`` as the latent distribution ``fitted``."""
+        """Use ``distribution`` as the latent distribution ``fitted``.
+
+        Raises:
+            ConfigError: its dimension is another.
+        """
+        if list(distribution.event_shape) != [self.latent_dim]:
+            raise ConfigError(
+                f"fitted distribution of dimension {list(distribution.event_shape)}: must be "
+                f"[{self.latent_dim}], the latent dimension."
+            )
         self._fitted = distribution
 
+    @inputs.takes_data
     def encode(self, x: Tensor) -> Distribution:
         """Return q(z | x) for ``x`` [B, *data_shape]; batch shape [B], event shape [m]."""
         mu, logvar = self._encoded(x)
         return DiagonalGaussian(mu, torch.exp(0.5 * logvar))
 
+    @inputs.takes_latents
     def decode(self, z: Tensor) -> Distribution:
         """Return p(x | z) for ``z`` [B, m]; batch shape [B], event shape [n] (flat)."""
         return DiagonalGaussian(self.decoder(z), self.sigma)
 
+    @inputs.takes_latents
     def decoder_mean(self, z: Tensor) -> Tensor:
         """Return the decoder's location, [B, n]."""
         mean: Tensor = self.decoder(z)
@@ -243,10 +408,12 @@ class Model(nn.Module):
 
     # -- training --------------------------------------------------------------------
 
+    @inputs.takes_data
     def loss(self, x: Tensor) -> Loss:
         """Return the batch means of the objective for ``x`` [B, *data_shape], one z a point."""
         raise NotImplementedError
 
+    @inputs.takes_data
     def loss_and_gradients(self, x: Tensor, *labels: Tensor) -> Loss:
         """Add the gradients of the objective to the parameters' ``grad`` and return the loss.
 
@@ -267,8 +434,9 @@ class Model(nn.Module):
                     regularizer=self._regularizer_with_slopes,
                 )
             )
-        loss = self.loss(x, *labels)
-        with into_parameters():
+        with training_step() as step:
+            loss = self.loss(x, *labels)
+            step.into_parameters = True
             loss.objective.backward()
         return Loss(*(term.detach() for term in loss))
 
@@ -286,7 +454,9 @@ class Model(nn.Module):
 
     def _noise(self, x: Tensor) -> Tensor:
         """Draw standard normal noise for the latents of ``x``, [B, m]."""
-        return torch.randn(len(x), self.latent_dim, dtype=x.dtype, device=x.device)
+        source = seeding.generator(x.device)
+        shape = (len(x), self.latent_dim)
+        return torch.randn(shape, dtype=x.dtype, device=x.device, generator=source)
 
     def _squared_error(self, x: Tensor, mean: Tensor) -> Tensor:
         """Return |x - x_hat|^2 / sigma^2 per sample, [B]."""
@@ -295,36 +465,115 @@ class Model(nn.Module):
     # -- use -------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample(self, n: int, latent: str = "prior", *, mean: bool = False) -> Tensor:
+    def sample(
+        self, n: int, latent: str = "prior", *, mean: bool = False, seed: int | None = None
+    ) -> Tensor:
         """Return ``n`` new data points, [n, *data_shape].
 
         Args:
-            n: number of points.
+            n: number of points, 0 or more.
             latent: latent distribution, ``prior``, ``alternative`` or ``fitted``.
             mean: give the decoder's location instead of a draw from it.
+            seed: root seed; the same seed gives the same points. None draws from torch's global
+                generators.
+
+        Raises:
+            ConfigError: an argument is out of range, or no distribution was fitted.
         """
-        return self.sample_pairs(n, latent, mean=mean)[1]
+        return self.sample_pairs(n, latent, mean=mean, seed=seed)[1]
+
+    def latent_stream(self, latent: str) -> str:
+        """Name the stream of samples; the same where ``alternative`` is the prior."""
+        same = latent == "alternative" and not self.has_alternative
+        return f"sample/{'prior' if same else latent}"
 
     @torch.no_grad()
     def sample_pairs(
-        self, n: int, latent: str = "prior", *, mean: bool = False, block: int = 65536
+        self,
+        n: int,
+        latent: str = "prior",
+        *,
+        mean: bool = False,
+        block: int = 65536,
+        seed: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return latent points [n, m] and the data points decoded from them."""
+        n, block = arguments.whole("n", n, 0), arguments.whole("block", block, 1)
+        self.check_networks()
         distribution, reference = self.latent_distribution(latent), self._zeros()
-        latents, points = [], []
-        for start in range(0, n, block):
-            z = distribution.sample(torch.Size((min(block, n - start),))).to(reference)
-            x = self.decoder_mean(z) if mean else self.decode(z).sample()
-            latents.append(z)
-            points.append(x.view(-1, *self.data_shape))
+        latents = [reference.new_empty(0, self.latent_dim)]
+        points = [reference.new_empty(0, *self.data_shape)]
+        with inputs.checked(), self.stream(seed, self.latent_stream(latent)):
+            for start in range(0, n, block):
+                z = distribution.sample(torch.Size((min(block, n - start),))).to(reference)
+                x = self.decoder_mean(z) if mean else self.decode(z).sample()
+                latents.append(z)
+                points.append(x.reshape(-1, *self.data_shape))
         return torch.cat(latents), torch.cat(points)
 
     @torch.no_grad()
+    @inputs.takes_data
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return the decoder's location at one latent draw a point, [B, *data_shape]."""
-        return self.decoder_mean(self.encode(x).sample()).view(-1, *self.data_shape)
+        return self.decoder_mean(self.encode(x).sample()).reshape(-1, *self.data_shape)
 
     @torch.no_grad()
+    def log_likelihood(
+        self,
+        x: Any,
+        latent: str = "prior",
+        *,
+        samples: int = 1000,
+        y: Any = None,
+        seed: int | None = None,
+    ) -> Tensor:
+        """Return the importance-weighted log-likelihood of each point, [B].
+
+        It is a lower bound on average, tight as ``samples`` grows (Burda et al. 2016).
+
+        Args:
+            x: data, [B, *data_shape], array or tensor.
+            latent: latent distribution, ``prior``, ``alternative`` or ``fitted``.
+            samples: importance samples for each point.
+            y: labels [B], for conditional models: the likelihood is that of x given y.
+            seed: root seed; None draws from torch's global generators.
+
+        Raises:
+            ConfigError: an argument is out of range, or no distribution was fitted.
+            DataError: the data do not fit the model.
+
+        Example:
+            >>> from t3vae.models.vae import VAE
+            >>> VAE(2, 1).log_likelihood([[0.0, 1.0]], samples=10, seed=0).shape
+            torch.Size([1])
+        """
+        samples = arguments.whole("samples", samples, 1)
+        self.check_networks()
+        points = inputs.data(self, x, name="x")
+        labels = self._given_labels(y, len(points))
+        at_once = max(1, _NUMBERS_AT_ONCE // self.data_dim)
+        size = max(1, at_once // samples)
+        found = [points.new_empty(0)]
+        weigh: Any = self.log_weights
+        with inputs.checked(), self.stream(seed, "log_likelihood"):
+            for start in range(0, len(points), size):
+                rows = slice(start, start + size)
+                known = {} if labels is None else {"y": labels[rows]}
+                density = {latent: self._density(latent, **known)}
+                weights = weigh(points[rows], samples, density, block=at_once, **known)[latent]
+                found.append(torch.logsumexp(weights, 0) - math.log(samples))
+        return torch.cat(found)
+
+    def _given_labels(self, y: Any, rows: int) -> Tensor | None:
+        """Return the labels of data, for models that take some."""
+        return None
+
+    def _density(self, latent: str, y: Tensor | None = None) -> Distribution:
+        """Return the latent distribution of a joint density."""
+        return self.latent_distribution(latent)
+
+    @torch.no_grad()
+    @inputs.takes_data
     def log_weights(
         self,
         x: Tensor,
@@ -356,15 +605,31 @@ class Model(nn.Module):
         block: int,
     ) -> dict[str, Tensor]:
         """Return the weights of :meth:`log_weights` for data that may have labels."""
+        samples = arguments.whole("samples", samples, 1)
         flat, posterior = x.flatten(1), self.encode(x, *labels)
         result: dict[str, list[Tensor]] = {name: [] for name in distributions}
-        step = max(1, block // len(x))
+        step = max(1, block // max(1, len(x)))
         for start in range(0, samples, step):
             count = min(step, samples - start)
             z = posterior.sample(torch.Size((count,)))
-            decoded = self.decode(z.view(-1, self.latent_dim), *(y.repeat(count) for y in labels))
+            each = [y.repeat(count) for y in labels]
+            decoded = self.decode(z.reshape(-1, self.latent_dim), *each)
             target = flat.expand(count, -1, -1).reshape(-1, self.data_dim)
-            shared = decoded.log_prob(target).view(count, -1) - posterior.log_prob(z)
+            shared = decoded.log_prob(target).reshape(count, -1) - posterior.log_prob(z)
             for name, distribution in distributions.items():
                 result[name].append(shared + distribution.log_prob(z))
         return {name: torch.cat(parts) for name, parts in result.items()}
+
+    # -- doors of the first edition ----------------------------------------------------
+
+    def save(self, path: Any) -> None:
+        """Write the model to one file; the same as ``t3vae.save(model, path)``."""
+        import t3vae  # what is done with a model after training lies above this room
+
+        t3vae.save(self, path)
+
+    def fit_latent(self, x: Any, *, seed: int = 0, **options: Any) -> TMixture:
+        """Fit the distribution ``fitted``; the same as ``t3vae.fit_latent(model, x)``."""
+        import t3vae
+
+        return t3vae.fit_latent(self, x, seed=seed, **options)

@@ -16,10 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
-from t3vae.errors import ConfigError
-from t3vae.maths.distributions import MultivariateT, TMixture
+from t3vae.errors import ConfigError, DataError
+from t3vae.maths.distributions import MultivariateT, TMixture, check_event
+from t3vae.models import inputs
 from t3vae.models.base import LATENT_DISTRIBUTIONS, Loss, Model
 from t3vae.models.two_level import feature_width
+from t3vae.runtime.seeding import generator
+from t3vae.settings import arguments
 
 __all__ = ["ClassMixture", "ConditionalModel"]
 
@@ -52,7 +55,10 @@ class ClassMixture(Distribution):
 
     def sample_labels(self, shape: Any) -> Tensor:
         """Draw labels, each class as likely as any other."""
-        index = torch.randint(len(self.labels), torch.Size(shape), device=self.labels.device)
+        device = self.labels.device
+        index = torch.randint(
+            len(self.labels), torch.Size(shape), device=device, generator=generator(device)
+        )
         return self.labels[index]
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -63,6 +69,7 @@ class ClassMixture(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density at value [..., m]."""
+        check_event(value, self.event_shape[0])
         terms = self.component(self.labels).log_prob(value.unsqueeze(-2))
         return torch.logsumexp(terms, -1) - math.log(len(self.labels))
 
@@ -85,9 +92,10 @@ class ConditionalModel(Model):
         self, data_dim: Any, latent_dim: int, *, classes: int | None = None, **parts: Any
     ) -> None:
         super().__init__(data_dim, latent_dim, **parts)
-        if classes is None or int(classes) < 1:
-            raise ConfigError(f"classes = {classes}: must be the number of classes of the data.")
-        self.classes = int(classes)
+        if classes is None:
+            raise ConfigError("classes = None: must be the number of classes of the data.")
+        self.classes = arguments.whole("classes", classes, 1)
+        latent_dim = self.latent_dim
         self.label = nn.Embedding(self.classes, latent_dim)
         self.head = nn.Linear(feature_width(self.encoder) + latent_dim, 2 * latent_dim)
         self.centres = nn.Embedding(self.classes, latent_dim)
@@ -101,7 +109,16 @@ class ConditionalModel(Model):
     def _labels(self, y: Tensor | None) -> Tensor:
         if y is None:
             raise ConfigError(f"{type(self).__name__} needs the labels y [B] of its data.")
-        return y.to(self.centres.weight.device, torch.int64)
+        if inputs.is_checked():
+            return y.to(self.centres.weight.device, torch.int64)
+        return inputs.labels(self, y, name="y")
+
+    def _given_labels(self, y: Any, rows: int) -> Tensor:
+        self._labels(y)
+        return inputs.labels(self, y, rows, name="y")
+
+    def _density(self, latent: str, y: Tensor | None = None) -> Distribution:
+        return self.class_distribution(latent, self._labels(y))
 
     def _heads(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         features = torch.cat([self.encoder(x), self.label(self._labels(y))], 1)
@@ -144,8 +161,13 @@ class ConditionalModel(Model):
     def latent_distribution(self, name: str) -> ClassMixture:
         """Return a latent distribution without a label: the classes with equal weights."""
         labels = torch.arange(self.classes, device=self.centres.weight.device)
-        self.class_distribution(name, labels[:1])  # unknown names are refused here
-        return ClassMixture(lambda y: self.class_distribution(name, y), labels, self.latent_dim)
+
+        def component(y: Tensor) -> Distribution:
+            with inputs.checked():
+                return self.class_distribution(name, y)
+
+        component(labels[:1])  # unknown names are refused here
+        return ClassMixture(component, labels, self.latent_dim)
 
     def prior(self) -> ClassMixture:
         """The mixture of the classes' priors, with equal weights."""
@@ -184,17 +206,29 @@ class ConditionalModel(Model):
 
     @torch.no_grad()
     def sample(
-        self, n: int, latent: str = "prior", *, mean: bool = False, y: Tensor | int | None = None
+        self,
+        n: int,
+        latent: str = "prior",
+        *,
+        mean: bool = False,
+        y: Any = None,
+        seed: int | None = None,
     ) -> Tensor:
         """Return ``n`` new data points; of class ``y`` (a label or [n]), else of all alike."""
-        return self.sample_labelled(n, latent, mean=mean, y=y)[2]
+        return self.sample_labelled(n, latent, mean=mean, y=y, seed=seed)[2]
 
     @torch.no_grad()
     def sample_pairs(
-        self, n: int, latent: str = "prior", *, mean: bool = False, block: int = 65536
+        self,
+        n: int,
+        latent: str = "prior",
+        *,
+        mean: bool = False,
+        block: int = 65536,
+        seed: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return latent points [n, m] and the data points decoded from them."""
-        return self.sample_labelled(n, latent, mean=mean, block=block)[1:]
+        return self.sample_labelled(n, latent, mean=mean, block=block, seed=seed)[1:]
 
     @torch.no_grad()
     def sample_labelled(
@@ -204,27 +238,39 @@ class ConditionalModel(Model):
         *,
         mean: bool = False,
         block: int = 65536,
-        y: Tensor | int | None = None,
+        y: Any = None,
+        seed: int | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return labels [n], latent points [n, m] and the data points decoded from them."""
-        device = self.centres.weight.device
-        labels = (
-            self.latent_distribution(latent).sample_labels((n,))
-            if y is None
-            else torch.as_tensor(y, device=device).expand(n)
-        )
-        latents, points = [], []
-        for part in labels.split(block):
-            z = self.class_distribution(latent, part).sample()
-            x = self.decoder_mean(z) if mean else self.decode(z, part).sample()
-            latents.append(z)
-            points.append(x.view(-1, *self.data_shape))
+        n, block = arguments.whole("n", n, 0), arguments.whole("block", block, 1)
+        self.check_networks()
+        distribution = self.latent_distribution(latent)
+        given = None if y is None else self._labels_of_samples(y, n)
+        reference = self._zeros()
+        latents = [reference.new_empty(0, self.latent_dim)]
+        points = [reference.new_empty(0, *self.data_shape)]
+        with inputs.checked(), self.stream(seed, self.latent_stream(latent)):
+            labels = distribution.sample_labels((n,)) if given is None else given
+            for part in labels.split(block) if n else ():
+                z = self.class_distribution(latent, part).sample()
+                x = self.decoder_mean(z) if mean else self.decode(z, part).sample()
+                latents.append(z)
+                points.append(x.reshape(-1, *self.data_shape))
         return labels, torch.cat(latents), torch.cat(points)
+
+    def _labels_of_samples(self, y: Any, n: int) -> Tensor:
+        """Return labels [n] from one label or [n] of them."""
+        labels = inputs.labels(self, y, name="y")
+        if labels.dim() > 1 or (labels.dim() == 1 and len(labels) != n):
+            raise DataError(
+                f"y of shape {list(labels.shape)}: must be one label, or [{n}] of them."
+            )
+        return labels.expand(n)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the decoder's location at one latent draw a point, [B, *data_shape]."""
-        return self.decoder_mean(self.encode(x, y).sample()).view(-1, *self.data_shape)
+        return self.decoder_mean(self.encode(x, y).sample()).reshape(-1, *self.data_shape)
 
     @torch.no_grad()
     def log_weights(

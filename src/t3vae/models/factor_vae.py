@@ -11,6 +11,8 @@ from torch.func import functional_call
 
 from t3vae.maths.objectives import discriminator_loss, gaussian_kl_2x, total_correlation_2x
 from t3vae.models.base import Group, Loss, LossWithAuxiliary, Model, check_above
+from t3vae.runtime.seeding import generator
+from t3vae.settings import arguments
 
 __all__ = ["FactorVAE", "permute_coordinates"]
 
@@ -25,7 +27,7 @@ def permute_coordinates(z: Tensor) -> Tensor:
         >>> torch.equal(permute_coordinates(z).sort(0).values, z)
         True
     """
-    order = torch.rand_like(z).argsort(0)
+    order = torch.empty_like(z).uniform_(generator=generator(z.device)).argsort(0)
     return z.gather(0, order)
 
 
@@ -63,9 +65,7 @@ class FactorVAE(Model):
     ) -> None:
         super().__init__(data_dim, latent_dim, **parts)
         self.tc_weight = check_above("tc_weight", tc_weight, 0.0, "without it this is a VAE")
-        self.discriminator_width = int(
-            check_above("discriminator_width", discriminator_width, 0.0, "it counts units")
-        )
+        self.discriminator_width = arguments.whole("discriminator_width", discriminator_width, 1)
         self.discriminator_learning_rate = check_above(
             "discriminator_learning_rate", discriminator_learning_rate, 0.0, "it is a step size"
         )

@@ -13,6 +13,8 @@ from t3vae.maths.distributions import DiagonalGaussian
 from t3vae.maths.objectives import gaussian_kl_2x
 from t3vae.maths.tilted import TiltedGaussian, tilted_regularizer_2x
 from t3vae.models.base import Loss, Model
+from t3vae.runtime.seeding import generator
+from t3vae.settings import arguments
 
 __all__ = ["TiltedVAE"]
 
@@ -42,7 +44,7 @@ class TiltedVAE(Model):
 
     def __init__(self, data_dim: Any, latent_dim: int, *, tilt: float, **parts: Any) -> None:
         super().__init__(data_dim, latent_dim, **parts)
-        self.tilt = float(tilt)
+        self.tilt = arguments.real("tilt", tilt)
         if not 0 <= self.tilt < 1e6:
             raise ConfigError(f"tilt = {tilt}: must be a finite number, 0 or more.")
 
@@ -66,7 +68,7 @@ class TiltedVAE(Model):
     def loss(self, x: Tensor) -> Loss:
         """Return the objective with one z a point."""
         mu = self.encoder(x)
-        z = mu + torch.randn_like(mu)
+        z = mu + torch.empty_like(mu).normal_(generator=generator(mu.device))
         if self.tilt == 0:  # the norm has no gradient at 0, and the plain form needs none
             regularizer = gaussian_kl_2x(mu, torch.zeros_like(mu))
         else:

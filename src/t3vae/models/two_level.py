@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from t3vae.errors import ConfigError
+from t3vae.maths.distributions import check_event
 from t3vae.models.base import Model
+from t3vae.settings import arguments
 
 __all__ = ["Chain", "Encoded", "TwoLevel", "feature_width"]
 
@@ -78,6 +80,7 @@ class Chain(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density at value [..., m1 + m2]."""
+        check_event(value, self.event_shape[0])
         z1, z2 = value.split(self.dims, -1)
         density: Tensor = self.first.log_prob(z1) + self.second(z1).log_prob(z2)
         return density
@@ -108,9 +111,9 @@ class TwoLevel(Model):
     def __init__(
         self, data_dim: Any, latent_dim: int, *, latent_dim_2: int | None = None, **parts: Any
     ) -> None:
-        self.dims = (int(latent_dim), int(latent_dim if latent_dim_2 is None else latent_dim_2))
-        if min(self.dims) < 1:
-            raise ConfigError(f"latent_dim_2 = {latent_dim_2}: must be a positive whole number.")
+        upper = arguments.whole("latent_dim", latent_dim, 1)
+        lower = upper if latent_dim_2 is None else arguments.whole("latent_dim_2", latent_dim_2, 1)
+        self.dims = (upper, lower)
         super().__init__(data_dim, latent_dim, **parts)
         m1, m2 = self.dims
         self.latent_dim = m1 + m2

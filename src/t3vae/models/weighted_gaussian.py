@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from t3vae.errors import ConfigError
 from t3vae.maths.constants import gamma_constants
-from t3vae.models.base import Model, check_above
+from t3vae.models.base import Model, check_above, shape_of
+from t3vae.settings import arguments
 
 __all__ = ["Matched", "WeighedGaussian", "matched"]
 
@@ -49,17 +50,27 @@ def matched(
         >>> round(matched("matched", 1.0, 10.0, data_dim=3072, latent_dim=64, sigma=1.0).beta, 4)
         0.0589
     """
-    given = {"beta": beta, "prior_scale": prior_scale, "nu": nu}
-    asked = [name for name in ("beta", "prior_scale") if given[name] == "matched"]
+    given = arguments.plain({"beta": beta, "prior_scale": prior_scale, "nu": nu})
+    asked = []
+    for name in ("beta", "prior_scale"):
+        value = given[name]
+        if isinstance(value, str):
+            if value != "matched":
+                raise ConfigError(f"{name} = {value!r}: must be a number above 0, or 'matched'.")
+            asked.append(name)
     v_star = 1.0
     if asked:
         if nu is None:
             raise ConfigError(f"{asked[0]} = 'matched': needs nu, of the t3VAE to match.")
-        n = data_dim if isinstance(data_dim, int) else math.prod(data_dim)
-        v_star = gamma_constants(float(nu), n, latent_dim, float(sigma)).v_star
+        n = math.prod(shape_of(data_dim))
+        latent_dim = arguments.whole("latent_dim", latent_dim, 1)
+        numbers = arguments.real("nu", nu), arguments.real("sigma", sigma)
+        v_star = gamma_constants(numbers[0], n, latent_dim, numbers[1]).v_star
     return Matched(
-        v_star if beta == "matched" else float(beta),
-        math.sqrt(v_star) if prior_scale == "matched" else float(prior_scale),
+        v_star if "beta" in asked else arguments.real("beta", given["beta"]),
+        math.sqrt(v_star)
+        if "prior_scale" in asked
+        else arguments.real("prior_scale", given["prior_scale"]),
         {key: value for key, value in given.items() if value is not None},
     )
 

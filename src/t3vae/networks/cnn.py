@@ -131,7 +131,7 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latent points [B, m] to images, flat, in [0, 1]."""
-        maps = torch.relu_(self.entry(z)).view(-1, *self.start).permute(0, 3, 1, 2)
+        maps = torch.relu_(self.entry(z)).reshape(-1, *self.start).permute(0, 3, 1, 2)
         given = (
             self.last(self.blocks(maps)).float()
             if z.dtype != torch.float64

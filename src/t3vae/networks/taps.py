@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from t3vae.networks.accumulate import accumulates
+from t3vae.networks.accumulate import accumulates, current
 
 __all__ = ["Conv", "ConvTranspose", "Tap", "seen"]
 
@@ -93,7 +93,7 @@ class _Taps(torch.autograd.Function):
     ) -> Tensor:
         used = weight.to(x.dtype)
         ctx.save_for_backward(x, weight, used, bias)
-        ctx.turned, ctx.taps = turned, taps
+        ctx.turned, ctx.taps, ctx.step = turned, taps, current()
         y = bias.to(x.dtype).expand(len(x), *size, -1).contiguous()
         for a, b, source, target in taps:
             matrix = used[:, :, a, b]
@@ -106,7 +106,7 @@ class _Taps(torch.autograd.Function):
         x, weight, used, bias = ctx.saved_tensors
         y, turned = gradients[0], ctx.turned
         x_gradient = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        in_place = accumulates(weight, bias)
+        in_place = accumulates(ctx.step, weight, bias)
         w_gradient = weight.grad if in_place else torch.zeros_like(weight)
         for a, b, source, target in ctx.taps:
             seen_x, seen_y = _rows(x, source), _rows(y, target)

@@ -38,6 +38,7 @@ OUTSIDE = (
     f"{PACKAGE}.provenance.closure",
     f"{PACKAGE}.provenance.digests",
     f"{PACKAGE}.provenance.source_files",
+    f"{PACKAGE}.runtime.accelerator",
     f"{PACKAGE}.runtime.device",
     f"{PACKAGE}.runtime.layout",
     f"{PACKAGE}.runtime.progress",

@@ -77,9 +77,11 @@ def file_digest(path: Path) -> str:
     try:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()[:LENGTH]
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file. Run the step that makes it first.") from error
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}). Run the step that makes it first."
+            f"{path}: cannot be read ({error.strerror or error}). Check the file and its rights."
         ) from error
 
 

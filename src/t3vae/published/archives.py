@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from t3vae.errors import DataError
+from t3vae.runtime.files import cannot_read
 
 __all__ = ["read_members"]
 
@@ -61,6 +62,8 @@ def read_members(
                         found[name] = b"".join(iter(partial(stream.read, _BLOCK), b""))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Fetch the archive first.") from error
+    except PermissionError as error:
+        raise DataError(cannot_read(path, error)) from error
     except Exception as error:  # whatever a damaged archive makes of the reader
         raise DataError(
             f"{path}: cannot be unpacked ({error}). Nothing was kept; fetch the archive again."

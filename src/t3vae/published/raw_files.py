@@ -7,10 +7,12 @@ import os
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from t3vae.errors import DataError
+from t3vae.runtime.files import cannot_read, native
 
 __all__ = [
     "RawFile",
@@ -18,7 +20,6 @@ __all__ = [
     "folder_of",
     "locate",
     "missing_message",
-    "unreadable",
     "verify",
 ]
 
@@ -45,8 +46,18 @@ class RawFile(NamedTuple):
 
 
 def folder_of(config: Mapping[str, Any], root: Path) -> Path:
-    """Return the folder (or archive) that the data set names; relative to the root folder."""
-    return Path(root) / Path(config["folder"]).expanduser()
+    """Return the folder (or archive) that the data set names; relative to the root folder.
+
+    Raises:
+        DataError: it starts with ``~`` and there is no such home.
+    """
+    try:
+        return Path(root) / Path(native(config["folder"])).expanduser()
+    except RuntimeError as error:
+        raise DataError(
+            f"datasets.{config['dataset']}.folder = {config['folder']}: {error} "
+            "Give the whole path."
+        ) from error
 
 
 def locate(
@@ -114,6 +125,8 @@ def download(files: Sequence[RawFile], folder: Path) -> str:
         from torchvision.datasets import utils
     except ImportError as error:
         return f"torchvision cannot be imported ({error})"
+    if any(file.drive for file in files) and find_spec("gdown") is None:
+        return "they are on Google Drive, which needs gdown: pip install 't3vae[celeba]'"
     made, patience = not folder.exists(), socket.getdefaulttimeout()
     try:
         socket.setdefaulttimeout(TIMEOUT)  # of connections that do not answer
@@ -160,7 +173,7 @@ def verify(path: Path, size: int | None, expected: Mapping[str, str]) -> dict[st
                 for state in states.values():
                     state.update(block)
     except OSError as error:
-        raise DataError(unreadable(path, error)) from error
+        raise DataError(cannot_read(path, error)) from error
     found = {name: state.hexdigest() for name, state in states.items()}
     for algorithm, wanted in expected.items():
         if found[algorithm] != wanted:
@@ -169,8 +182,3 @@ def verify(path: Path, size: int | None, expected: Mapping[str, str]) -> dict[st
                 f"{wanted}, so it is damaged or another file. Delete it and fetch it again."
             )
     return found
-
-
-def unreadable(path: Path, error: OSError) -> str:
-    """Say that a file cannot be read, and why."""
-    return f"{path}: cannot be read ({error.strerror or error}). Check the file and its rights."

@@ -77,7 +77,7 @@ def _figure(root: Path, name: str, figure: str, caption: str) -> dict[str, str]:
     path = layout.under(root, layout.figure(name, figure, "png"))
     try:
         content = path.read_bytes()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such figure. Run `t3vae figure --experiment {name} --name {figure}` first."
         ) from error
@@ -153,7 +153,7 @@ def _estimate(row: pd.Series) -> str:
         reason = row.get("reason")
         return f"no value: {reason}" if isinstance(reason, str) else "no value"
     text = number(row["mean"])
-    if not pd.isna(row["ci_low"]):
+    if not (pd.isna(row["ci_low"]) or pd.isna(row["ci_high"])):
         text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
     if isinstance(row.get("flag"), str):
         text += f" {FEW_MARK}"

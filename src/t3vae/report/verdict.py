@@ -7,6 +7,7 @@ that appear depend on the comparison of the tables.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -130,21 +131,27 @@ def _conclusion(both: pd.DataFrame, correlation: float | None) -> str:
 
 def _goal(metrics: pd.DataFrame, both: pd.DataFrame) -> str:
     left, right = (_values(metrics, f"tail_mass_{tail}") for tail in ("left", "right"))
-    missed = []
+    missed, unknown = [], []
     for model in both.index:
         masses = [
-            table["fitted"].get(model) if "fitted" in table else None for table in (left, right)
+            float(table["fitted"].get(model, float("nan"))) if "fitted" in table else float("nan")
+            for table in (left, right)
         ]
-        near = all(m is not None and abs(m - 1.0) <= GOAL_MASS for m in masses)
+        if any(map(math.isnan, masses)):
+            unknown.append(model)
+            continue
+        near = all(abs(mass - 1.0) <= GOAL_MASS for mass in masses)
         if not (both.loc[model, "fitted"] <= GOAL_DISTANCE and near):
             missed.append(model)
-    reached = len(both) - len(missed)
+    reached = len(both) - len(missed) - len(unknown)
     text = (
         f"Goal for the fitted distribution: distance at most {GOAL_DISTANCE:g} and both tail "
         f"masses within {100 * GOAL_MASS:g} % of the truth. "
         f"Reached by {reached} of {len(both)} models"
     )
-    return f"{text}; missed by {_names(missed)}." if missed else f"{text}."
+    text += f"; missed by {_names(missed)}" if missed else ""
+    text += f"; without a tail mass: {_names(unknown)}" if unknown else ""
+    return f"{text}."
 
 
 def _range(values: pd.Series) -> str:

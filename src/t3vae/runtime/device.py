@@ -39,9 +39,11 @@ def resolve(name: str) -> str:
         'cpu'
     """
     if name not in DEVICES:
+        one = " Choose one of several with the variable CUDA_VISIBLE_DEVICES."
         raise ConfigError(
             f"device = {name!r}: not a device. Allowed are {', '.join(DEVICES)}; "
             "`auto` takes the accelerator where there is one."
+            + (one if str(name).startswith("cuda:") else "")
         )
     if name == "auto":
         return "cuda" if has_driver() else "cpu"

@@ -9,12 +9,12 @@ What a killed process left behind is removed when the same file is written again
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,11 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 from t3vae.errors import DataError
 
+try:
+    import fcntl
+except ImportError:  # a platform without these locks keeps its leftovers
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
     "atomic",
+    "cannot_read",
+    "native",
     "read_json",
     "read_npy",
     "read_tensors",
@@ -38,6 +45,7 @@ __all__ = [
     "write_text",
 ]
 
+_asking = threading.Lock()
 _METADATA, _CHECKSUM = "__metadata__", "checksum"
 _LARGEST_HEADER = 100_000_000
 
@@ -58,23 +66,28 @@ def atomic(path: Path) -> Iterator[Path]:
         raise DataError(_cannot_write(path, error)) from error
     temporary = Path(name)
     try:
-        with suppress(OSError):  # a file system without locks keeps its leftovers
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if fcntl is None:
+            os.close(handle)  # there an open file cannot be replaced
+        else:
+            with suppress(OSError):  # a file system without locks keeps its leftovers
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         yield temporary
-        with open(temporary, "rb") as stream:
+        with open(temporary, "r+b") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         raise DataError(_cannot_write(path, error)) from error
     finally:
-        os.close(handle)
+        if fcntl is not None:
+            os.close(handle)
         temporary.unlink(missing_ok=True)
 
 
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files whose writer was killed: those that nobody holds."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    pattern = f".{glob.escape(path.name)}.*.part"
+    for leftover in path.parent.glob(pattern) if fcntl is not None else ():
         with suppress(OSError):
             handle = os.open(leftover, os.O_RDONLY)
             try:
@@ -85,8 +98,9 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _asking:  # it can only be asked by setting it, for all threads
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 
@@ -97,6 +111,28 @@ def _cannot_write(path: Path, error: OSError) -> str:
     )
 
 
+def cannot_read(path: Path | str, error: OSError) -> str:
+    """Say that the system refuses to read a file or folder, which may well be sound.
+
+    Example:
+        >>> cannot_read("a.zip", PermissionError(13, "Permission denied"))
+        'a.zip: cannot be read (Permission denied). Check the file and its rights.'
+    """
+    return f"{path}: cannot be read ({error.strerror or error}). Check the file and its rights."
+
+
+def native(text: str) -> str:
+    """Return a path that was read as UTF-8 text in the spelling that this process opens.
+
+    They differ where the locale is not UTF-8: there Python takes other bytes for text.
+
+    Example:
+        >>> native("data/raw")
+        'data/raw'
+    """
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes atomically."""
     with atomic(path) as temporary:
@@ -104,8 +140,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text atomically.
+
+    Raises:
+        DataError: it holds half a character, as a name that is not UTF-8 leaves it.
+    """
+    try:
+        encoded = content.encode("utf-8")
+    except UnicodeEncodeError as error:
+        part = content[max(error.start - 20, 0) : error.end]
+        raise DataError(f"{path}: {part!a} is not UTF-8 text; nothing written") from error
+    write_bytes(path, encoded)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -128,6 +173,8 @@ def _reading(path: Path, damage: str, step: str = "the step that makes it") -> I
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Run {step} first.") from error
+    except OSError as error:  # a missing right, a folder, a disk that fails: no damage
+        raise DataError(cannot_read(path, error)) from error
     except Exception as error:  # whatever a damaged file makes of a reader
         raise DataError(f"{path}: {damage} ({error}). Delete it to remake it.") from error
 
@@ -218,7 +265,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         arrays = load(content)
         header, body = _parts(content)
         if header[_METADATA].pop(_CHECKSUM) != _checksum(header, body):
-            raise ValueError("its checksum is another")
+            raise ValueError("checksum mismatch")
         return arrays
 
 

@@ -10,9 +10,7 @@ job has ended, as when a scheduler calls the job failed all the same.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import signal
 import threading
@@ -21,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from t3vae.errors import DataError, DivergedError, RunLockedError
 from t3vae.runtime import files
@@ -32,6 +32,8 @@ __all__ = ["Scratch", "TerminationFlag"]
 
 TERMINATED = 143
 SAVE_SECONDS = 10.0
+# How long to wait for a lock: a training that has just ended may still be removing its folder.
+_PATIENCE = 0.2
 
 
 class TerminationFlag:
@@ -80,6 +82,7 @@ class Scratch:
         self.key = key
         self.interval = SAVE_SECONDS if interval is None else interval
         self._saved_at = time.monotonic()
+        self._cleared = False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -87,37 +90,36 @@ class Scratch:
         if self.folder is None:
             yield
             return
-        handle = self._take(self.folder)
+        held = self._take(self.folder)
         try:
             yield
         finally:
-            os.close(handle)
+            held.release()
+            if self._cleared:  # where an open file cannot be removed, it goes now
+                shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _take(self, folder: Path) -> int:
-        """Return the lock file, locked; again when its folder was removed in between."""
+    def _take(self, folder: Path) -> FileLock:
+        """Return the lock, held; again when its folder was removed in between."""
         while True:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+                held = FileLock(folder / "lock", timeout=_PATIENCE)
+                held.acquire()
             except FileNotFoundError:
                 continue  # removed after success, between the two lines
+            except Timeout as error:
+                raise RunLockedError(
+                    f"{folder}: another process is training this run. Wait for it, or stop "
+                    "it, then run again."
+                ) from error
             except OSError as error:
                 raise DataError(
                     f"{folder}: cannot be written ({error.strerror}). "
                     "Check the rights and the free space of the folder, then run again."
                 ) from error
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(handle)
-                raise RunLockedError(
-                    f"{folder}: another process is training this run. Wait for it, or stop "
-                    "it, then run again."
-                ) from error
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(handle), (folder / "lock").stat()):
-                    return handle
-            os.close(handle)
+            if (folder / "lock").exists():
+                return held
+            held.release()
 
     def due(self) -> bool:
         """Tell whether it is time to save again."""
@@ -142,6 +144,7 @@ class Scratch:
         A damaged state, or one of another key, is not used: the run starts afresh.
 
         Raises:
+            DataError: the state is there and may not be read.
             DivergedError: an earlier try of the same run diverged; the same message again.
         """
         import torch
@@ -153,8 +156,13 @@ class Scratch:
             if failure.get("key") == self.key:
                 raise DivergedError(str(failure.get("message")))
         path = self.folder / "state.safetensors"
-        if not path.exists():
+        try:
+            with open(path, "rb"):
+                pass
+        except FileNotFoundError:
             return None
+        except OSError as error:  # sound perhaps: starting afresh would write over it
+            raise DataError(files.cannot_read(path, error)) from error
         try:
             metadata = files.read_tensors_header(path)
             if metadata.get("key") != self.key:
@@ -173,6 +181,7 @@ class Scratch:
     def clear(self) -> None:
         """Remove the folder, by the process that holds it."""
         if self.folder is not None:
+            self._cleared = True
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def discard(self) -> bool:

@@ -87,6 +87,8 @@ class Source:
         attributes: whether images have binary attributes.
         arrays: names of its arrays; None for the usual ones of its kind.
         size: images at most, those before a long-tail cut included, and bytes of one.
+        raw: folder or file of the user that no checksum fixes, with parameters in braces, see
+            :mod:`t3vae.datasets.raw_input`; None for none.
     """
 
     code: str
@@ -96,6 +98,7 @@ class Source:
     attributes: bool = False
     arrays: tuple[str, ...] | None = None
     size: tuple[int, int] = (0, 0)
+    raw: str | None = None
 
     @property
     def array_files(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Model families of one's own, named by an import path; their parameters are checked here.
+"""Custom model families, named by an import path; their parameters are checked here.
 
 Only a file of parameters that names such a family makes this module import anything.
 """

@@ -33,7 +33,7 @@ class Row(NamedTuple):
 def rows(root: type[BaseModel] = Parameters, prefix: str = "") -> Iterator[Row]:
     """Yield every parameter below a block.
 
-    ``<name>`` stands for a name of one's own, ``[]`` for an entry of a list, and
+    ``<name>`` stands for a name that you choose, ``[]`` for an entry of a list, and
     ``(family: vae)`` or the like says which kind of block a key belongs to.
     """
     for name, info in root.model_fields.items():
@@ -143,12 +143,13 @@ is written from the declarations that check the file
 * `snakemake --config suite=paper` replaces a value for one run;
   `--config 'models={t3vae_nu9: {nu: 8.0}}'` replaces one inside a block. Such values are merged
   into the file before `like` and `grid` are expanded.
-* `family` may be an import path `package.module:Class` of a class of your own; its nested pydantic
+* `family` may be an import path `package.module:Class` of a custom class; its nested pydantic
   class `Config` declares the parameters.
 * `source` of a data set may be an import path `package.module:function` of a custom function that
   returns the arrays (`build(config)`, or `read(config, root)` where it reads files); `rows`,
-  `columns` and `labelled` say what they are, its other keys are passed on.
-* `kind` of a network may be an import path `package.module:function` of a function of your own that
+  `columns` and `labelled` say what they are, its other keys are passed on. What its key
+  `folder` or `file` names is followed: other content prepares the data anew.
+* `kind` of a network may be an import path `package.module:function` of a custom function that
   builds encoder and decoder; its other keys are its arguments."""
 
 if __name__ == "__main__":

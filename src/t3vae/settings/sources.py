@@ -241,7 +241,10 @@ class CelebA(Block):
 
 
 class ImportedSource(Block):
-    """A custom function `build(config)` or `read(config, root)`; its other keys are passed on."""
+    """A custom function `build(config)` or `read(config, root)`; its other keys are passed on.
+
+    What `folder` or `file` names is followed: other content prepares the data anew.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -261,12 +264,19 @@ SOURCES: dict[str, Source] = {
         f"{_CODE}.theory:build", Constants, arrays=("regularizer", "tau_alpha", "high_dimension")
     ),
     "digits": Source(f"{_CODE}.digits:read", Digits, IMAGE, labelled=True, size=(3_600, 64)),
-    "image_folder": Source(f"{_CODE}.image_folder:read", ImageFolder, IMAGE, labelled=True),
+    "image_folder": Source(
+        f"{_CODE}.image_folder:read", ImageFolder, IMAGE, labelled=True, raw="{folder}"
+    ),
     "cifar10": Source(f"{_CODE}.cifar:read", Cifar10, IMAGE, labelled=True, size=(110_000, 3072)),
     "cifar100": Source(f"{_CODE}.cifar:read", Cifar100, IMAGE, labelled=True, size=(110_000, 3072)),
     "svhn": Source(f"{_CODE}.svhn:read", Svhn, IMAGE, labelled=True, size=(173_000, 3072)),
     "celeba": Source(
-        f"{_CODE}.celeba:read", CelebA, IMAGE, attributes=True, size=(203_000, 3 * 64 * 64)
+        f"{_CODE}.celeba:read",
+        CelebA,
+        IMAGE,
+        attributes=True,
+        size=(203_000, 3 * 64 * 64),
+        raw="{folder}/img_align_celeba",
     ),
 }
 """Sources of data of this package, by name."""
@@ -283,7 +293,8 @@ def source_of(config: Mapping[str, Any]) -> Source | None:
         images = config.get("rows") == "images"
         labelled = images and config.get("labelled") is True
         columns = IMAGE if images else config.get("columns", 1)
-        return Source(name, ImportedSource, columns, labelled=labelled)
+        raw = next((f"{{{key}}}" for key in ("folder", "file") if key in config), None)
+        return Source(name, ImportedSource, columns, labelled=labelled, raw=raw)
     return SOURCES.get(name) if isinstance(name, str) else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -90,13 +91,12 @@ def _of_numbers(
     device: str,
 ) -> list[Entry]:
     """Return the entries of a run on numbers, not images."""
-    test = data.array("test")
-    reference = Reference(_flat(test), datasets.load_distribution(data.config))
+    reference = Reference(_flat(data.array("test")), datasets.load_distribution(data.config))
     entries = _of_samples(samples, reference, config)
     if "reconstruction_error" in config["metrics"]:
         entries += _of_reconstructions(samples["reconstructions"], reference, config)
     if "log_likelihood" in config["metrics"]:
-        entries += _of_likelihood(folder, samples, test, reference, config, device)
+        entries += _of_likelihood(folder, samples, data, reference, config, device)
     return entries
 
 
@@ -155,7 +155,7 @@ def _of_reconstructions(
 def _of_likelihood(
     folder: Path,
     samples: Mapping[str, Array],
-    test: NDArray[Any],
+    data: Prepared,
     reference: Reference,
     config: Mapping[str, Any],
     device: str,
@@ -163,7 +163,7 @@ def _of_likelihood(
     """Return the importance-weighted log-likelihood for each latent distribution.
 
     The distribution is part of the joint density; encodings and decodes are shared by all
-    distributions.
+    distributions. A conditional model is asked for log p(x | y) with the label of each point.
     """
     import torch
 
@@ -172,18 +172,24 @@ def _of_likelihood(
     name, seed = "log_likelihood", config["seed"]
     options = options_of(name, config["evaluation"])
     rng = seeding.numpy_generator(0, f"evaluate/{name}")  # the same rows for every run
+    test = data.array("test")
     count = min(options["points"], len(test))
     rows = np.sort(rng.choice(len(test), count, replace=False))
-    net = checkpoint.load_run(folder, device)
+    net: Any = checkpoint.load_run(folder, device)
     if "fitted" in config["latents"]:
         checkpoint.set_fitted(net, samples)
-    distributions = {latent: net.latent_distribution(latent) for latent in config["latents"]}
     x = torch.from_numpy(np.ascontiguousarray(test[rows])).to(device)
+    labels = data.array("test_labels")[rows] if net.conditional else None
     parts = []
     with seeding.torch_stream(seed, f"evaluate/{name}"):
         for start in range(0, count, POINTS_AT_ONCE):
-            block = x[start : start + POINTS_AT_ONCE]
-            weights = net.log_weights(block, options["samples"], distributions)
+            block = slice(start, start + POINTS_AT_ONCE)
+            of_latent, given = net.latent_distribution, {}
+            if labels is not None:
+                y = torch.from_numpy(np.array(labels[block])).to(device)
+                of_latent, given = partial(net.class_distribution, y=y), {"y": y}
+            distributions = {latent: of_latent(latent) for latent in config["latents"]}
+            weights = net.log_weights(x[block], options["samples"], distributions, **given)
             parts.append({latent: w.cpu().numpy() for latent, w in weights.items()})
     subset = Reference(reference.points[rows], reference.distribution)
     entries: list[Entry] = []

@@ -13,7 +13,7 @@ from t3vae.datasets.prepared import Prepared
 from t3vae.errors import DataError
 from t3vae.extractors import classifier
 from t3vae.provenance import digests
-from t3vae.runtime import files, layout
+from t3vae.runtime import accelerator, files, layout
 
 __all__ = ["run"]
 
@@ -31,6 +31,7 @@ def run(root: Path, config: Mapping[str, Any], dataset: str, device: str = "cpu"
         DataError: the data set is not prepared, or has neither classes nor attributes.
         DivergedError: the training failed.
     """
+    accelerator.usable(device)
     torch.set_flush_denormal(True)
     torch.use_deterministic_algorithms(True, warn_only=True)
     data = Prepared(root, dataset)

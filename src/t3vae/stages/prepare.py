@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from t3vae import datasets
+from t3vae.datasets import raw_input
 from t3vae.provenance import digests
 from t3vae.runtime import layout
 
@@ -26,5 +27,8 @@ def run(root: Path, config: Mapping[str, Any], dataset: str) -> None:
         DataError: the data cannot be had or written.
     """
     folder = layout.under(root, layout.prepared(dataset))
-    provenance = digests.provenance("prepare", config)
-    datasets.prepare({**config, "dataset": dataset}, folder, provenance, root)
+    config = {**config, "dataset": dataset}
+    # before they are read: files that change meanwhile then differ from the record
+    inputs = raw_input.digests(config, root)
+    provenance = digests.provenance("prepare", config, inputs)
+    datasets.prepare(config, folder, provenance, root)

@@ -11,7 +11,7 @@ import torch
 
 from t3vae.datasets.prepared import Prepared
 from t3vae.provenance import digests
-from t3vae.runtime import files, layout, scratch
+from t3vae.runtime import accelerator, files, layout, scratch
 from t3vae.training import checkpoint, runs, sampling
 
 __all__ = ["run"]
@@ -39,6 +39,7 @@ def run(
     Raises:
         DataError, CheckpointError: an input is missing or damaged.
     """
+    accelerator.usable(device)
     torch.set_flush_denormal(True)
     options = config["sampling"]
     data = Prepared(root, config["dataset"])

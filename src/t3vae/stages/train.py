@@ -17,7 +17,7 @@ import torch
 from t3vae import models
 from t3vae.datasets.prepared import Prepared
 from t3vae.provenance import digests
-from t3vae.runtime import files, layout, seeding
+from t3vae.runtime import accelerator, files, layout
 from t3vae.training import checkpoint, loop
 
 __all__ = ["run"]
@@ -46,13 +46,14 @@ def run(
     Raises:
         DataError, ConfigError, DivergedError, RunLockedError: see their messages.
     """
+    accelerator.usable(device)
     data = Prepared(root, config["dataset"])
     provenance = digests.provenance("train", config, data.inputs)
     train, validation = data.array("train"), data.array("validation")
     torch.set_flush_denormal(True)
     if device != "cpu":  # one thread of a CPU is deterministic, and asking costs a second
         torch.use_deterministic_algorithms(True, warn_only=True)
-    with seeding.torch_stream(seed, "train/initialisation"):
+    with models.initialisation(seed):
         net = models.build(
             config["model"],
             train.shape[1:],

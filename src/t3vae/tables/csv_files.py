@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from t3vae.errors import DataError
-from t3vae.runtime.files import write_text
+from t3vae.runtime.files import cannot_read, write_text
 
-__all__ = ["DIGITS", "frame", "read_table", "significant", "write_table"]
+__all__ = ["DIGITS", "frame", "read_table", "rounded_edges", "significant", "write_table"]
 
 #: Significant digits of a curve; what a figure cannot show is not worth its place in Git.
 DIGITS = 6
@@ -26,6 +28,23 @@ def significant(value: float, digits: int = DIGITS) -> float:
         0.00123457
     """
     return float(f"{value:.{digits}g}") if math.isfinite(value) else value
+
+
+def rounded_edges(edges: NDArray[np.float64], digits: int = DIGITS) -> NDArray[np.float64]:
+    """Round the ends of bins to significant digits, but not where bins would vanish.
+
+    Args:
+        edges: ascending, [bins + 1].
+        digits: of each.
+
+    Example:
+        >>> rounded_edges(np.array([0.1234567, 0.2])).tolist()
+        [0.123457, 0.2]
+        >>> rounded_edges(np.array([1e6, 1e6 + 0.25])).tolist()
+        [1000000.0, 1000000.25]
+    """
+    rounded = np.array([significant(float(edge), digits) for edge in edges])
+    return rounded if (np.diff(rounded) > 0.5 * np.diff(edges)).all() else edges
 
 
 def frame(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
@@ -62,7 +81,9 @@ def read_table(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, keep_default_na=False, na_values=[""])
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such table. Run `t3vae collect` first.") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DataError(cannot_read(path, error)) from error
+    except ValueError as error:
         raise DataError(
             f"{path}: not readable as a table ({error}). Delete it to remake it."
         ) from error

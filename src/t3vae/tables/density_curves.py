@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.stats import beta, binom
 
-from t3vae.tables.csv_files import significant
+from t3vae.tables.csv_files import rounded_edges, significant
 
 __all__ = [
     "COLUMNS",
     "Curve",
-    "Distribution",
-    "NormDistribution",
     "Tail",
     "curves",
     "rows",
@@ -43,26 +41,6 @@ COLUMNS = (
 BAND = (0.025, 0.975)
 
 Array = np.ndarray
-
-
-class Distribution(Protocol):
-    """What a univariate reference distribution offers: tails without cancellation."""
-
-    def cdf(self, x: Array) -> Array: ...
-
-    def sf(self, x: Array) -> Array: ...
-
-    def quantile(self, p: Array) -> Array: ...
-
-    def isf(self, q: Array) -> Array: ...
-
-
-class NormDistribution(Protocol):
-    """What a reference distribution in several dimensions offers for the norm of a point."""
-
-    def norm_sf(self, r: float) -> float: ...
-
-    def norm_quantile(self, p: float) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -102,7 +80,7 @@ class Curve:
     band: tuple[Array, Array] | None
 
 
-def tails(test: Array, distribution: Distribution | NormDistribution | None) -> list[Tail]:
+def tails(test: Array, distribution: Any | None) -> list[Tail]:
     """Return the tails of a data set: left and right in one dimension, else of the norm.
 
     Args:
@@ -113,29 +91,28 @@ def tails(test: Array, distribution: Distribution | NormDistribution | None) -> 
     if test.shape[1] > 1:
         variables = {"norm": lambda x: np.sort(np.linalg.norm(x, axis=1))}
         if hasattr(distribution, "norm_sf"):
-            return [_norm_tail(variables["norm"], cast(NormDistribution, distribution))]
+            return [_norm_tail(variables["norm"], distribution)]
     else:
         variables = {"left": lambda x: np.sort(-x[:, 0]), "right": lambda x: np.sort(x[:, 0])}
         if distribution is not None:
-            exact = cast(Distribution, distribution)
             return [
                 Tail(
                     "left",
                     variables["left"],
-                    lambda t: np.asarray(exact.cdf(-t)),
-                    lambda p: -np.asarray(exact.quantile(p)),
+                    lambda t: np.asarray(distribution.cdf(-t)),
+                    lambda p: -np.asarray(distribution.quantile(p)),
                 ),
                 Tail(
                     "right",
                     variables["right"],
-                    lambda t: np.asarray(exact.sf(t)),
-                    lambda p: np.asarray(exact.isf(p)),
+                    lambda t: np.asarray(distribution.sf(t)),
+                    lambda p: np.asarray(distribution.isf(p)),
                 ),
             ]
     return [_empirical_tail(name, variable, test) for name, variable in variables.items()]
 
 
-def _norm_tail(variable: Callable[[Array], Array], distribution: NormDistribution) -> Tail:
+def _norm_tail(variable: Callable[[Array], Array], distribution: Any) -> Tail:
     """Return the tail of the norm: exact at some radii, monotone cubics in log-log axes between.
 
     Beyond the last radius (mass below 1e-7) the distribution goes on as a power.
@@ -168,9 +145,7 @@ def _empirical_tail(name: str, variable: Callable[[Array], Array], test: Array) 
     return Tail(name, variable, survival, lambda p: np.quantile(ordered, 1.0 - p))
 
 
-def curves(
-    kind: str, test: Array, distribution: Distribution | NormDistribution | None, generated: int
-) -> list[Curve]:
+def curves(kind: str, test: Array, distribution: Any | None, generated: int) -> list[Curve]:
     """Return the curves of one table.
 
     Args:
@@ -181,15 +156,17 @@ def curves(
     """
     if kind.startswith("densities"):
         level, bins = (1e-3, 100) if kind == "densities" else (1e-6, 90)
-        known = cast("Distribution | None", distribution if test.shape[1] == 1 else None)
+        known = distribution if test.shape[1] == 1 else None
         edges = _edges(test, known, level, bins, uniform=kind == "densities")
         return [_density(edges, known, test, generated)]
     make = {"survival": _survival, "quantiles": _quantiles}[kind]
-    return [make(tail, generated) for tail in tails(test, distribution)]
+    # a variable that is not positive in its tail has none: all data lie on the other side
+    found = tails(test, distribution)
+    return [make(tail, generated) for tail in found if tail.quantile(np.array([0.1, 1e-6]))[1] > 0]
 
 
 def _edges(
-    test: Array, distribution: Distribution | None, level: float, bins: int, *, uniform: bool
+    test: Array, distribution: Any | None, level: float, bins: int, *, uniform: bool
 ) -> Array:
     """Return edges from quantile ``level`` to 1 - ``level``; wider in the tails if not uniform."""
     levels = np.array([level, 0.25, 0.5, 0.75, 1.0 - level])
@@ -197,17 +174,19 @@ def _edges(
         low, q1, middle, q3, high = np.quantile(np.asarray(test, dtype=np.float64)[:, 0], levels)
     else:
         low, q1, middle, q3, high = np.asarray(distribution.quantile(levels))
+    if not high > low:  # a constant column
+        half = 1e-3 * abs(low) or 1.0
+        low, high, uniform = low - half, high + half, True
     if uniform:
         edges = np.linspace(low, high, bins + 1)
     else:
         scale = max(q3 - q1, np.finfo(np.float64).tiny)
         ends = np.arcsinh((np.array([low, high]) - middle) / scale)
         edges = middle + scale * np.sinh(np.linspace(ends[0], ends[1], bins + 1))
-    rounded: Array = np.array([significant(edge) for edge in edges])
-    return rounded
+    return rounded_edges(edges)
 
 
-def _density(edges: Array, distribution: Distribution | None, test: Array, generated: int) -> Curve:
+def _density(edges: Array, distribution: Any | None, test: Array, generated: int) -> Curve:
     widths = np.diff(edges)
 
     def measure(x: Array) -> Array:

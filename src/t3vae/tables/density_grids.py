@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from t3vae.tables.csv_files import significant
+from t3vae.tables.csv_files import rounded_edges
 
 __all__ = ["Heatmaps"]
 
@@ -46,10 +46,9 @@ class Heatmaps:
         """
         cells = min(CELLS, int(np.sqrt(CHARACTERS / (6 * (columns + 3)))))
         low, high = np.quantile(np.asarray(test, dtype=np.float64), [LEVEL, 1 - LEVEL], axis=0)
-        edges = [
-            np.array([significant(e, 5) for e in np.linspace(low[i], high[i], cells + 1)])
-            for i in range(2)
-        ]
+        wide = np.where(high > low, 0.0, 1e-3 * np.abs(low) + 1e-3)  # of a constant column
+        low, high = low - wide, high + wide
+        edges = [rounded_edges(np.linspace(low[i], high[i], cells + 1), 5) for i in range(2)]
         grid = cls(edges[0], edges[1])
         if log_density is None:
             grid.truth = grid.measure(test)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from t3vae.metrics.goodness import kolmogorov_smirnov_two_sample
-from t3vae.tables.csv_files import significant
+from t3vae.tables.csv_files import rounded_edges, significant
 
 __all__ = ["AGGREGATE_COLUMNS", "MISMATCH_COLUMNS", "densities", "mismatch", "mismatch_row"]
 
@@ -28,6 +28,9 @@ def mismatch(a: Array, b: Array) -> float:
     Args:
         a: first sample [N, m].
         b: second sample [M, m].
+
+    Raises:
+        MetricError: a value is not finite.
 
     Example:
         >>> mismatch(np.zeros((5, 1)), np.ones((4, 1)))
@@ -64,10 +67,8 @@ def densities(
     """
     first = np.asarray(aggregate[:, 0], dtype=np.float64)
     low, middle, high = np.quantile(first, [1e-4, 0.5, 1 - 1e-4])
-    half = 1.3 * max(high - middle, middle - low, 1e-12)
-    edges = np.array(
-        [significant(e, 5) for e in np.linspace(middle - half, middle + half, BINS + 1)]
-    )
+    half = 1.3 * max(high - middle, middle - low, 1e-6 * abs(middle), 1e-12)
+    edges = rounded_edges(np.linspace(middle - half, middle + half, BINS + 1), 5)
     for name, sample in {"aggregate": aggregate, **latents}.items():
         counts = np.diff(np.searchsorted(np.sort(sample[:, 0]), edges))
         density = counts / (len(sample) * np.diff(edges))

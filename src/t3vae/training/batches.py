@@ -6,6 +6,8 @@ Images stay bytes, in memory or on the device, until a step needs them: conversi
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,22 +17,25 @@ import torch
 from torch import Tensor
 
 from t3vae.errors import ConfigError, DataError
+from t3vae.models import inputs
 from t3vae.models.base import Model
+from t3vae.models.inputs import to_float
 from t3vae.networks.mlp import MLP
+from t3vae.runtime.seeding import generator
 
-__all__ = ["PRECISIONS", "Rows", "exact_kernels", "network_precision", "random_flip", "to_float"]
+__all__ = [
+    "PRECISIONS",
+    "Rows",
+    "exact_kernels",
+    "network_precision",
+    "random_flip",
+    "to_float",
+]
 
 PRECISIONS = ("float32", "bfloat16")
-
-
-def to_float(x: Tensor) -> Tensor:
-    """Return images of bytes as numbers in [0, 1]; other data in float32 as they are.
-
-    Example:
-        >>> to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
-        tensor([0.0000, 0.2000, 1.0000])
-    """
-    return x.to(torch.float32).div_(255.0) if x.dtype == torch.uint8 else x.to(torch.float32)
+_BYTES_AT_ONCE = 2**24
+_asking = threading.Lock()
+_exact: list[Any] = []  # what takes the settings back, and an entry for each block
 
 
 def random_flip(x: Tensor) -> Tensor:
@@ -41,7 +46,8 @@ def random_flip(x: Tensor) -> Tensor:
         >>> bool(torch.isin(random_flip(x), x).all())
         True
     """
-    flipped = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+    source = generator(x.device)
+    flipped = torch.rand(len(x), 1, 1, 1, device=x.device, generator=source) < 0.5
     return torch.where(flipped, x.flip(-1), x)
 
 
@@ -50,18 +56,20 @@ class Rows:
     """Data and, for conditional models, their labels.
 
     Attributes:
-        x: data [N, *data_shape], float32 or bytes.
+        x: data [N, *data_shape], in the type of the model or bytes.
         y: labels [N], or None.
+        dtype: type of the model.
     """
 
     x: Tensor
     y: Tensor | None = None
+    dtype: torch.dtype = torch.float32
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, index: Any) -> Rows:
-        return Rows(self.x[index], None if self.y is None else self.y[index])
+        return Rows(self.x[index], None if self.y is None else self.y[index], self.dtype)
 
     @property
     def bytes(self) -> bool:
@@ -71,58 +79,51 @@ class Rows:
     def inputs(self, *, flip: bool = False) -> tuple[Tensor, ...]:
         """Return what a model's loss takes: numbers and, where there are labels, those."""
         x = random_flip(self.x) if flip else self.x
-        if x.dtype != torch.float32:
-            x = to_float(x)
+        if x.dtype != self.dtype:
+            x = to_float(x, self.dtype)
         return (x,) if self.y is None else (x, self.y)
 
-    def sums(self) -> list[float]:
-        """Return numbers that tell these rows from others."""
-        whole = self.x.sum(dtype=torch.int64 if self.bytes else torch.float64)
-        return [float(whole), *([] if self.y is None else [float(self.y.sum())])]
+    def digest(self) -> str:
+        """Return what tells these rows from any others: shapes, types and every byte in order."""
+        found = hashlib.sha256()
+        for tensor in (self.x, self.y):
+            found.update(f"{None if tensor is None else (tensor.dtype, tensor.shape)};".encode())
+            if tensor is not None:
+                step = max(1, _BYTES_AT_ONCE * len(tensor) // max(1, tensor.nbytes))
+                for block in tensor.split(step):
+                    found.update(block.cpu().contiguous().numpy().data)
+        return found.hexdigest()
 
     @classmethod
-    def of(cls, model: Model, x: Any, y: Any = None) -> Rows:
+    def of(
+        cls,
+        model: Model,
+        x: Any,
+        y: Any = None,
+        *,
+        names: tuple[str, str] = ("data", "labels"),
+    ) -> Rows:
         """Check data and labels against a model and put them on its device.
+
+        Args:
+            model: the model.
+            x: data; see :func:`t3vae.models.inputs.data`.
+            y: labels [N], for conditional models.
+            names: what messages call them.
 
         Raises:
             DataError: they do not fit the model, or hold values that are not finite.
         """
-        parameter = next(model.parameters())
-        data = _data(x, model, parameter.device)
+        data = inputs.data(model, x, name=names[0], bytes_stay=True, least=1)
+        data = data.detach()
+        dtype = inputs.home(model)[1]
         if not model.conditional:
-            return cls(data)
+            return cls(data, None, dtype)
         if y is None:
-            raise DataError(f"{type(model).__name__} is conditional: give the labels of the data.")
-        labels = torch.as_tensor(y).to(parameter.device, torch.int64)
-        classes = int(getattr(model, "classes", 0))
-        if labels.shape != (len(data),):
-            raise DataError(f"labels of shape {list(labels.shape)}: must be [{len(data)}].")
-        if int(labels.min()) < 0 or int(labels.max()) >= classes:
             raise DataError(
-                f"labels {int(labels.min())}..{int(labels.max())}: must lie in 0..{classes - 1}."
+                f"{type(model).__name__} is conditional: give the {names[1]} of {names[0]}."
             )
-        return cls(data, labels)
-
-
-def _data(x: Any, model: Model, device: torch.device) -> Tensor:
-    tensor = torch.as_tensor(x)
-    if tensor.dim() == 1:
-        tensor = tensor.unsqueeze(1)
-    if list(tensor.shape[1:]) != model.data_shape or len(tensor) == 0:
-        raise DataError(
-            f"data of shape {list(tensor.shape)}: must be "
-            f"[N, {', '.join(map(str, model.data_shape))}]"
-            " with N at least 1, as the model was built for."
-        )
-    if tensor.dtype == torch.uint8 and len(model.data_shape) == 3:
-        return tensor.to(device).contiguous()
-    tensor = tensor.to(device=device, dtype=torch.float32)
-    if not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
-        rows = (~torch.isfinite(tensor.flatten(1))).any(1).nonzero().flatten()[:3].tolist()
-        raise DataError(
-            f"data: rows {rows} hold values that are not finite. Remove or repair them."
-        )
-    return tensor.contiguous()
+        return cls(data, inputs.labels(model, y, len(data), name=names[1]), dtype)
 
 
 @contextmanager
@@ -130,15 +131,28 @@ def exact_kernels() -> Iterator[None]:
     """Let convolutions on an accelerator be repeatable, and float32 be float32, within a block.
 
     Without it the same seed gives other bytes each time, also after a resumed training, and
-    products have ten bits of mantissa (TF32).
+    products have ten bits of mantissa (TF32). The settings are those of the process: the first
+    block of several threads makes them, and the last takes them back.
     """
-    with torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled,
-        benchmark=False,
-        deterministic=True,
-        allow_tf32=False,
-    ):
+    with _asking:
+        if not _exact:
+            _exact.append(
+                torch.backends.cudnn.flags(
+                    enabled=torch.backends.cudnn.enabled,
+                    benchmark=False,
+                    deterministic=True,
+                    allow_tf32=False,
+                )
+            )
+            _exact[0].__enter__()
+        _exact.append(None)
+    try:
         yield
+    finally:
+        with _asking:
+            _exact.pop()
+            if len(_exact) == 1:
+                _exact.pop().__exit__(None, None, None)
 
 
 @contextmanager
@@ -158,6 +172,10 @@ def network_precision(model: Model, precision: str) -> Iterator[None]:
     networks = (model.encoder, model.decoder)
     if precision not in PRECISIONS:
         raise ConfigError(f"precision = {precision!r}: must be one of {', '.join(PRECISIONS)}.")
+    if inputs.home(model)[1] != torch.float32:
+        raise ConfigError(
+            f"precision = {precision!r}: is for models in float32. Call model.float()."
+        )
     if any(isinstance(network, MLP) for network in networks):
         raise ConfigError("precision = 'bfloat16': is for networks of kind cnn. Use float32.")
     device = next(model.parameters()).device.type

@@ -8,7 +8,9 @@ chance out of the choice of the best epoch.
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -19,10 +21,16 @@ import torch
 from torch import Tensor
 
 from t3vae.errors import ConfigError, DataError, DivergedError
+from t3vae.models import inputs
 from t3vae.models.base import Model
+from t3vae.provenance.digests import digest
 from t3vae.runtime import seeding
 from t3vae.runtime.progress import bar
 from t3vae.runtime.scratch import Scratch, TerminationFlag
+from t3vae.runtime.seeding import generator
+from t3vae.settings import arguments
+from t3vae.settings.config import Training
+from t3vae.training import checkpoint
 from t3vae.training.batches import Rows, exact_kernels, network_precision
 from t3vae.training.optimizer import FlatAdam
 
@@ -40,6 +48,8 @@ HISTORY_COLUMNS = (
 )
 _CHECK_EVERY = 50
 _TERMS = ("reconstruction", "regularizer")
+_IMAGE_DIMS = 4  # of a batch
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True)
@@ -114,14 +124,17 @@ def fit(
 
     Args:
         model: model to train; afterwards it has the weights of the best epoch.
-        x: training data, array or tensor [N, *data_shape]; images as bytes stay bytes.
+        x: training data [N, *data_shape]: array, tensor, table of pandas or nested lists; see
+            :mod:`t3vae.models.inputs`. Images as bytes stay bytes.
         validation: validation data; by default a tenth of ``x``, drawn from ``seed``.
         labels, validation_labels: labels [N] of both, for conditional models.
         flip: flip images left to right at random in training.
-        seed: root seed of order and noise.
+        seed: root seed of order and noise. The first weights are those that the model was built
+            with; build it within :func:`t3vae.seed` to fix them too.
         path: scratch folder; a training with the same settings, model and data goes on from
             what it finds there.
-        key: digest that names the run; by default of settings, model and data.
+        key: digest that names the run; by default of settings, model (without its first
+            weights), labels and every byte of the data.
         label: name in front of the progress bar.
         settings: how to train.
         finish: called at the end with the result, to write it down. What was written may still
@@ -130,8 +143,12 @@ def fit(
             ``finish`` the folder is cleared at the end.
         changes: fields of :class:`Settings` that differ, for example ``epochs=20``.
 
+    Trainings in several threads give what they give one after another, each with a model of its
+    own. Where a model holds modules of others that may draw from torch's global generators
+    (dropout, custom modules), one such training runs at a time.
+
     Raises:
-        ConfigError: a setting is unknown.
+        ConfigError: a setting is unknown or out of range, or a network does not fit.
         DataError: the data do not fit the model.
         DivergedError: the loss became infinite or not a number.
 
@@ -142,26 +159,68 @@ def fit(
         >>> len(result.history)
         2
     """
-    unknown = set(changes) - set(Settings.__dataclass_fields__)
-    if unknown:
-        allowed = ", ".join(Settings.__dataclass_fields__)
-        raise ConfigError(f"{', '.join(sorted(unknown))}: no such setting. Settings: {allowed}.")
-    chosen = Settings(**{**asdict(settings or Settings()), **changes})
+    chosen = _settings(settings or Settings(), changes)
+    seed = arguments.seed(seed)
+    inputs.check_uniform(model)
+    model.check_networks()
     train = Rows.of(model, x, labels)
-    if validation is None:
+    if not isinstance(flip, bool) or (flip and train.x.dim() != _IMAGE_DIMS):
+        raise ConfigError(f"flip = {arguments.shown(flip)}: must be False; True is for images.")
+    held_out = None
+    if validation is not None:
+        names = ("validation", "validation_labels")
+        held_out = Rows.of(model, validation, validation_labels, names=names)
+    if path and key is None:
+        key = _digest(model, train, held_out, chosen, seed, flip=flip)
+    if held_out is None:
         train, held_out = _split(train, seed)
-    else:
-        held_out = Rows.of(model, validation, validation_labels)
     run = _Run(model, train, held_out, chosen, seed, flip=flip)
-    scratch = Scratch(Path(path) if path else None, key or run.digest())
-    with scratch.lock(), TerminationFlag() as flag, torch.random.fork_rng():
-        with network_precision(model, chosen.precision), exact_kernels():
+    scratch = Scratch(Path(path) if path else None, key or "")
+    draws = seeding.global_generators if model.draws_elsewhere else seeding.own_generators
+    with scratch.lock(), TerminationFlag() as flag, draws():
+        with network_precision(model, chosen.precision), exact_kernels(), inputs.checked():
             result = run.train(scratch, flag, label, keep=finish is not None)
         if finish is None:
             scratch.clear()
         else:
             finish(result)
     return result
+
+
+def _settings(settings: Settings, changes: dict[str, Any]) -> Settings:
+    """Return the settings, checked by what ``training`` in ``params.yaml`` may say."""
+    unknown = set(changes) - set(Settings.__dataclass_fields__)
+    if unknown:
+        allowed = ", ".join(Settings.__dataclass_fields__)
+        raise ConfigError(f"{', '.join(sorted(unknown))}: no such setting. Settings: {allowed}.")
+    return Settings(**arguments.check(Training, {**asdict(settings), **changes}))
+
+
+def _digest(
+    model: Model, train: Rows, validation: Rows | None, settings: Settings, seed: int, *, flip: bool
+) -> str:
+    """Return what a training depends on, apart from the first values of its parameters."""
+    frozen = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            frozen.update(name.encode() + parameter.detach().cpu().contiguous().numpy().tobytes())
+    parts = [
+        [name, type(part).__module__, type(part).__qualname__, part.extra_repr(), _options(part)]
+        for name, part in model.named_modules()
+    ]
+    return digest(
+        [
+            checkpoint.describe(model),
+            _ADDRESS.sub("", str(parts)),
+            {name: [list(v.shape), str(v.dtype)] for name, v in model.state_dict().items()},
+            frozen.hexdigest(),
+            train.digest(),
+            None if validation is None else validation.digest(),
+            asdict(settings),
+            seed,
+            flip,
+        ]
+    )
 
 
 class _Run:
@@ -191,17 +250,9 @@ class _Run:
         self.best_buffers = {name: value.clone() for name, value in model.named_buffers()}
         self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
         self.position = _Position()
-        self.losses = torch.zeros(self.steps_per_epoch, 2, device=train.x.device)
+        self.losses = torch.zeros(self.steps_per_epoch, 2, dtype=train.dtype, device=train.x.device)
         self.fresh: list[Tensor] = []
         self.counted_at = time.monotonic()
-
-    def digest(self) -> str:
-        from t3vae.provenance.digests import digest
-
-        first = {name: list(buffer.shape) for name, buffer in self.model.state_dict().items()}
-        sums = [*self.data.sums(), *self.validation.sums(), float(self.flip)]
-        parameters = self.model.hyperparameters()
-        return digest([asdict(self.settings), first, sums, parameters, self.seed])
 
     def train(self, scratch: Scratch, flag: TerminationFlag, label: str, *, keep: bool) -> Result:
         self._restore(scratch)
@@ -239,7 +290,8 @@ class _Run:
         model, optimizer, size = self.model, self.optimizer, self.settings.batch_size
         epoch, clip_norm = self.position.epoch, self.settings.clip_norm
         seeding.set_torch_seed(self.seed, "train/order", epoch)
-        order = torch.randperm(len(self.data), device=self.data.x.device)
+        device = self.data.x.device
+        order = torch.randperm(len(self.data), device=device, generator=generator(device))
         # numbers are put in order once; images would double what they take
         shuffled = None if self.data.bytes else self.data[order]
         model.train()
@@ -389,6 +441,17 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
     if math.isinf(record["best_total"]):
         record["best_total"] = None
     return record
+
+
+def _options(part: Any) -> dict[str, str]:
+    """Return what a module computes with beside its parameters, as far as it has a name."""
+    plain = (bool, int, float, str)
+    return {
+        name: str(getattr(value, "__qualname__", value))
+        for name, value in sorted(vars(part).items())
+        if name[0] != "_" and name != "training"
+        if isinstance(value, plain) or hasattr(value, "__qualname__")
+    }
 
 
 def _split(rows: Rows, seed: int) -> tuple[Rows, Rows]:

@@ -16,9 +16,10 @@ from torch import Tensor
 from t3vae.errors import DataError
 from t3vae.maths.distributions import TMixture
 from t3vae.maths.mixtures import fit_t_mixture
+from t3vae.models import inputs
 from t3vae.models.base import Model
-from t3vae.runtime import seeding
-from t3vae.training.batches import to_float
+from t3vae.settings import arguments
+from t3vae.settings.config import LatentFit
 
 __all__ = [
     "encode",
@@ -54,15 +55,23 @@ def _rows_at_once(model: Model) -> int:
 
 
 def _blocks(model: Model, x: Any, labels: Any = None) -> Iterator[tuple[Tensor, ...]]:
-    """Yield ``x``, with labels for a conditional model, in blocks on the model's device."""
-    device, size = next(model.parameters()).device, _rows_at_once(model)
+    """Yield ``x``, with labels for a conditional model, in blocks on the model's device.
+
+    Raises:
+        DataError: data or labels do not fit the model.
+    """
+    size = _rows_at_once(model)
+    model.check_networks()
     if model.conditional and labels is None:
         raise DataError(f"{type(model).__name__} is conditional: give the labels of the data.")
-    for start in range(0, len(x), size):
-        rows = slice(start, start + size)
-        parts = (x[rows], labels[rows]) if model.conditional else (x[rows],)
-        tensors = [p if isinstance(p, Tensor) else torch.from_numpy(np.array(p)) for p in parts]
-        yield (to_float(tensors[0].to(device)), *(y.to(device) for y in tensors[1:]))
+    rows = inputs.as_array(x)
+    count = len(rows) if rows.ndim else 0
+    known = inputs.labels(model, labels, count) if model.conditional else None
+    inputs.check_bytes(model, rows)
+    for start in range(0, max(1, count), size):  # no rows are a block, too
+        part = slice(start, start + size)
+        block = inputs.data(model, rows[part] if rows.ndim else rows, part=True)
+        yield (block,) if known is None else (block, known[part])
 
 
 @torch.no_grad()
@@ -71,11 +80,14 @@ def encode(model: Model, x: Any, *, seed: int, labels: Any = None) -> Tensor:
 
     Args:
         model: trained model.
-        x: data, [N, *data_shape].
+        x: data, [N, *data_shape]; a single column may be [N].
         seed: root seed.
         labels: labels [N], for conditional models.
+
+    Raises:
+        DataError: the data do not fit the model.
     """
-    with seeding.torch_stream(seed, "sample/encode"):
+    with model.stream(seed, "sample/encode"), inputs.checked():
         blocks = _blocks(model, x, labels)
         return torch.cat([model.encode(*block).sample() for block in blocks])
 
@@ -89,17 +101,25 @@ def fit_latent(
 
     Args:
         model: trained model.
-        x: training data, [N, *data_shape].
+        x: training data, [N, *data_shape]; a single column may be [N].
         seed: root seed of encodings and fit.
         labels: labels [N], for conditional models.
-        options: see :func:`t3vae.maths.mixtures.fit_t_mixture`.
+        options: see :func:`t3vae.maths.mixtures.fit_t_mixture`; checked as ``fit`` of a block
+            of ``sampling`` in ``params.yaml``.
 
     Returns:
         The distribution, a mixture of t distributions with diagonal scales.
+
+    Raises:
+        ConfigError: an option is unknown or out of range.
+        DataError: the data do not fit the model, or there are too few.
     """
+    options = arguments.check(LatentFit, options)
+    seed = arguments.seed(seed)
     encodings = encode(model, x, seed=seed, labels=labels)
     if model.conditional:
-        return _fit_classes(model, x, np.asarray(labels), encodings, seed=seed, **options)
+        known = inputs.labels(model, labels, len(encodings)).cpu().numpy()
+        return _fit_classes(model, inputs.as_array(x), known, encodings, seed=seed, **options)
     return set_from_encodings(model, encodings, seed=seed, **options)
 
 
@@ -129,7 +149,7 @@ def _fit_classes(
         if not len(rows):
             raise DataError(f"class {label} has no row to fit its latent distribution to.")
         chosen = [encodings[torch.from_numpy(rows).to(encodings.device)]]
-        with seeding.torch_stream(seed, "sample/encode_class", label):
+        with model.stream(seed, "sample/encode_class", label), inputs.checked():
             missing = _CLASS_ENCODINGS - len(rows)
             if missing > 0:
                 data = x[rows] if isinstance(x, np.ndarray) else x[torch.from_numpy(rows)]
@@ -146,11 +166,6 @@ def _fit_classes(
     return _use(model, encodings, [np.full(len(fits), 1 / len(fits)), *parts])
 
 
-def _stream(model: Model, latent: str) -> str:
-    same = latent == "alternative" and not model.has_alternative
-    return f"sample/{'prior' if same else latent}"
-
-
 def sample(
     model: Model, n: int, latent: str, *, seed: int, mean: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -158,8 +173,7 @@ def sample(
 
     A model whose alternative distribution is its prior gives the same samples under both names.
     """
-    with seeding.torch_stream(seed, _stream(model, latent)):
-        return model.sample_pairs(n, latent, mean=mean)
+    return model.sample_pairs(n, latent, mean=mean, seed=seed)
 
 
 @torch.no_grad()
@@ -167,10 +181,10 @@ def sample_images(
     model: Model, n: int, latent: str, *, seed: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return latent points [n, m], decoder means as bytes, and labels of conditional models."""
-    size = _rows_at_once(model)
+    n, size = arguments.whole("n", n, 0), _rows_at_once(model)
     latents, images, labels = [], [], []
-    with seeding.torch_stream(seed, _stream(model, latent)):
-        for start in range(0, n, size):
+    with model.stream(seed, model.latent_stream(latent)):
+        for start in range(0, max(1, n), size):
             count = min(size, n - start)
             if model.conditional:
                 y, z, x = model.sample_labelled(count, latent, mean=True)  # type: ignore[operator]
@@ -185,7 +199,7 @@ def sample_images(
 @torch.no_grad()
 def reconstruct(model: Model, x: Any, *, seed: int, labels: Any = None) -> Tensor:
     """Return the reconstruction of each row, [N, *data_shape]; bytes where ``x`` is."""
-    images = str(x.dtype).endswith("uint8")
-    with seeding.torch_stream(seed, "sample/reconstruct"):
+    images = str(getattr(x, "dtype", "")).endswith("uint8") and len(model.data_shape) == 3
+    with model.stream(seed, "sample/reconstruct"), inputs.checked():
         found = (model.reconstruct(*block) for block in _blocks(model, x, labels))
         return torch.cat([to_bytes(block).cpu() if images else block for block in found])

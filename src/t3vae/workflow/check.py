@@ -13,12 +13,14 @@ import os
 import re
 import sys
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from html import unescape
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from t3vae.datasets import raw_input
 from t3vae.errors import ConfigError, DataError
 from t3vae.provenance import digests
 from t3vae.provenance.figure_metadata import read_provenance
@@ -34,6 +36,7 @@ RECORDS = ".snakemake/metadata"
 UNFINISHED = ".snakemake/incomplete"
 RETIRED = "scratch/retired"
 SHOWN = 3  # lines about results without a record; they are usually many
+LISTED = 10  # lines of each other kind, unless all are asked for
 VERBS = ("prepare", "extractor", "train", "sample", "evaluate", "collect", "figure", "report")
 # Steps whose results come from the cache of DVC; those of the others lie in Git, without records.
 CACHED = ("prepare", "extractor", "train", "sample", "evaluate")
@@ -49,7 +52,7 @@ FOLDERS = (*FOLDERS, "results/figures")
 
 
 class Finding(NamedTuple):
-    """One result that is not well: its kind (of :data:`KINDS`), path below the root, reason."""
+    """A stale, missing, orphaned or unrecorded result: kind, path below the root, reason."""
 
     kind: str
     path: str
@@ -66,8 +69,9 @@ def run(
     records: bool = False,
     prune: bool = False,
     verbs: Collection[str] = (),
+    verbose: bool = False,
 ) -> int:
-    """Print what is not well, one line a result, and a summary; return the exit status.
+    """Print stale, missing and orphaned results, a line each, then a summary; return the status.
 
     Args:
         root: folder that holds ``data/`` and ``results/``.
@@ -75,46 +79,50 @@ def run(
         records: also demand a Snakemake record for every result.
         prune: move orphans to ``scratch/retired/``, remove states that no training needs.
         verbs: steps whose results are checked, and no orphans then; all by default.
+        verbose: print every line; without it the first :data:`LISTED` of each kind.
 
     Raises:
         ConfigError: there is no such step.
 
     Returns:
-        0 when all is well, else 1.
+        0 when all results are up to date, else 1.
     """
     plan = Plan(parameters.load(params))
     unknown = sorted(set(verbs) - set(VERBS))
     if unknown:
         raise ConfigError(f"--verb {unknown[0]}: must be one of {', '.join(VERBS)}.")
-    sys.path.append(str(params.resolve().parent))  # models of one's own lie beside the parameters
+    sys.path.append(str(params.resolve().parent))  # custom models lie beside the parameters
     findings = examine(root, plan, records=records, verbs=verbs)
     orphans = [finding.path for finding in findings if finding.kind == "orphaned"]
     moved = dict(prune_orphans(root, orphans)) if prune else {}
     for state in prune_states(root, plan) if prune else ():
         print(f"{state}: the state of no training that is still to be done; removed")
-    unrecorded = [finding for finding in findings if finding.kind == "unrecorded"]
-    hidden = set(unrecorded[SHOWN:])  # usually all records are gone, or none
+    printed: Counter[str] = Counter()
     for finding in findings:
         where = moved.get(finding.path)
-        if finding not in hidden:
+        printed[finding.kind] += 1
+        most = SHOWN if finding.kind == "unrecorded" else LISTED
+        if verbose or where or printed[finding.kind] <= most:
             print(f"{finding}; moved to {where}" if where else finding)
-    if hidden:
-        print(f"unrecorded and {len(hidden)} more")
+        elif printed[finding.kind] == most + 1:
+            count = sum(each.kind == finding.kind for each in findings) - most
+            print(f"{finding.kind:<10} and {count} more; --verbose lists them")
     left = [finding for finding in findings if finding.path not in moved]
-    counts = ", ".join(f"{sum(f.kind == kind for f in left)} {kind}" for kind in KINDS)
-    print(f"{len(plan.jobs())} jobs in suite {plan.parameters.suite}: {counts}")
+    unrecorded = any(finding.kind == "unrecorded" for finding in findings)
     if unrecorded:
         print(REMEDY)
     if any(finding.kind in ("stale", "missing") for finding in left):
         then = "Then `" if unrecorded else "`"
         print(f"{then}snakemake -j4` makes what is missing or stale.")
+    counts = ", ".join(f"{sum(f.kind == kind for f in left)} {kind}" for kind in KINDS)
+    print(f"{len(plan.jobs())} jobs in suite {plan.parameters.suite}: {counts}")
     return 1 if left else 0
 
 
 def examine(
     root: Path, plan: Plan, *, records: bool = False, verbs: Collection[str] = ()
 ) -> list[Finding]:
-    """Return what is not well among the results of the suite, and all orphans.
+    """Return the stale, missing and unrecorded results of the suite, and all orphans.
 
     With ``records`` also which plan files are not those that DVC needs.
     """
@@ -234,6 +242,8 @@ def _reasons(root: Path, job: Job, seen: dict[str, str | None]) -> list[str]:
         reasons.append(_difference(config, job.config))
     if stored.get("sources") != job.code:
         reasons.append("its code changed")
+    if job.verb == "prepare":
+        return reasons or _raw(root, job, stored["inputs"])
     for path, old in stored["inputs"].items():
         if path not in seen:
             file = layout.under(root, path)
@@ -241,6 +251,15 @@ def _reasons(root: Path, job: Job, seen: dict[str, str | None]) -> list[str]:
         if seen[path] is not None and seen[path] != old:
             reasons.append(f"{path} changed")
     return reasons
+
+
+def _raw(root: Path, job: Job, old: Mapping[str, Any]) -> list[str]:
+    """Return why a data set is not that of the user's files, where they are on this machine."""
+    try:
+        now = raw_input.digests(job.config, root)
+    except DataError as error:
+        return [str(error)]
+    return [f"files in {path} changed" for path in now if now[path] != old.get(path)]
 
 
 def _stored(path: Path, verb: str) -> tuple[Any, Any]:
