@@ -183,6 +183,11 @@ def test_an_experiment_names_an_entry_for_all_its_members(tmp_path):
             "x.grid.beta[0] = 0.1",
             "makes `x`, once more. Change the values, or `pattern`.",
         ),
+        (
+            "{family: vae, grid: {beta: [0.1]}, pattern: {}}",
+            "x.pattern = {}",
+            "must be text such as '{name}_beta{beta}'.",
+        ),
         ("{family: t3vae, grid: {nu: [5, 1.5]}}", "x.grid.nu[1] = 1.5", "must be greater than 2"),
         ("{family: t3va, grid: {nu: [5, 9]}}", "x.family = t3va", "must be one of vae, "),
         ("{grid: {nu: [5, 9]}}", "x.family", "is missing. Add family: one of"),

@@ -124,7 +124,9 @@ def test_the_same_settings_in_two_experiments_are_the_same_training():
 CHANGES = {
     "nu of one model": (
         [("models.t3vae_nu9.nu", 9.5)],
-        _runs("train", "univariate", "t3vae_nu9") | {"report"},
+        _runs("train", "univariate", "t3vae_nu9")
+        | _figures("univariate")  # whose label of the model says nu
+        | {"report"},
     ),
     "settings of a training": (
         [("training.bivariate.epochs", 99)],

@@ -202,7 +202,7 @@ def test_new_model_reruns_nothing(copy):
     source = copy / "src/t3vae"
     (source / "models/new.py").write_text("class New: ...\n", encoding="utf-8")
     old = "FAMILIES: dict[str, ModelFamily] = {\n"
-    entry = '    "new": ModelFamily("t3vae.models.new:New", T3Vae, "New", 12),\n'
+    entry = '    "new": ModelFamily("t3vae.models.new:New", T3Vae, "New", 12, "o"),\n'
     edit(source / "settings/families.py", old, old + entry)
     append(source / "cli.py", "@cli.command()\ndef extra() -> None:\n    'Do nothing.'")
     assert jobs(copy) == set()

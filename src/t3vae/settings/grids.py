@@ -56,7 +56,10 @@ def members(entry: str, block: Mapping[str, Any], taken: Container[str]) -> Iter
     if math.prod(map(len, lists)) > MOST:
         raise Refused(path, None, f"makes more than {MOST} models. Write fewer values.")
     default = "_".join(["{name}", *(f"{key}{{{key}}}" for key in grid)])
-    pattern, made = str(block.get("pattern") or default), set()
+    pattern = default if block.get("pattern") is None else block["pattern"]
+    if not isinstance(pattern, str):
+        raise Refused(("models", entry, "pattern"), pattern, f"must be text such as '{default}'.")
+    made: set[str] = set()
     for indices in product(*(range(len(each)) for each in lists)):
         values = {key: grid[key][i] for key, i in zip(grid, indices, strict=True)}
         places = {key: (*path, key, i) for key, i in zip(grid, indices, strict=True)}
