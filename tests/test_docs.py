@@ -41,7 +41,9 @@ def test_the_page_of_the_python_api_runs(tmp_path: Path) -> None:
     page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
     block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
     assert block is not None
-    code = block[1] + "\nassert len(x_new) == 1000 and len(per_point) == 10 and posterior.mean.shape"
+    code = (
+        block[1] + "\nassert len(x_new) == 1000 and len(per_point) == 10 and posterior.mean.shape"
+    )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
