@@ -313,6 +313,13 @@ def test_models_in_half_precision_are_refused(kind: torch.dtype) -> None:
         assert name
 
 
+@pytest.mark.parametrize("thing", [None, 5, torch.nn.Linear(3, 3), t3vae.VAE])
+def test_what_is_no_model(thing: Any) -> None:
+    for use in (t3vae.fit, t3vae.fit_latent, t3vae.save):
+        with pytest.raises(ConfigError, match=r"^model = .*must be a model"):
+            use(thing, TABLE)
+
+
 def test_a_model_of_two_types_is_refused() -> None:
     model = build("vae", [3])
     model.decoder.double()
@@ -421,6 +428,9 @@ def test_a_network_that_was_replaced_is_tried_again() -> None:
     model.decoder = torch.nn.Linear(2, 1)
     with pytest.raises(ConfigError, match="decoder Linear: gives"):
         model.loss(TABLE)
+    model.decoder = torch.nn.Linear(2, 3)
+    copy.deepcopy(model).loss(TABLE)
+    model.loss(TABLE)
 
 
 def test_trying_a_network_leaves_no_trace() -> None:

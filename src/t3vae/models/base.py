@@ -35,6 +35,7 @@ __all__ = [
     "LossWithAuxiliary",
     "Model",
     "check_above",
+    "check_model",
     "shape_of",
 ]
 
@@ -127,6 +128,17 @@ def shape_of(data_dim: Any) -> list[int]:
     return [arguments.whole("data_dim", size, 1) for size in sizes]
 
 
+def check_model(model: Any) -> None:
+    """Refuse what is no model.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(model, Model):
+        text = arguments.shown(model)
+        raise ConfigError(f"model = {text}: must be a model, such as t3vae.T3VAE(...).")
+
+
 # Where a network notes the description that it was built from.
 _BUILT_FROM = "built_from"
 _TAKE_DATA = ("encode", "loss", "loss_and_gradients", "reconstruct", "log_weights")
@@ -212,7 +224,7 @@ class Model(nn.Module):
                 raise ConfigError(f"{name} = {arguments.shown(module)}: must be a torch.nn.Module.")
         self.encoder, self.decoder = encoder, decoder
         self._fitted: TMixture | None = None
-        self._tried: tuple[int, int] | None = None
+        self._tried: tuple[nn.Module, ...] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the methods of a family take data and latent points in any form."""
@@ -241,8 +253,8 @@ class Model(nn.Module):
         Raises:
             ConfigError: a network cannot be evaluated, or gives another shape.
         """
-        these = id(self.encoder), id(self.decoder)
-        if self._tried == these:
+        these = self.encoder, self.decoder
+        if len(self._tried) == 2 and all(a is b for a, b in zip(self._tried, these, strict=True)):
             return
         if not self.custom_networks and ":" not in self.network["kind"]:
             self._tried = these

@@ -20,7 +20,7 @@ import torch
 from t3vae import models
 from t3vae.errors import CheckpointError, ConfigError, DataError
 from t3vae.maths.distributions import TMixture
-from t3vae.models.base import Model
+from t3vae.models.base import Model, check_model
 from t3vae.runtime import accelerator, files
 from t3vae.settings.arguments import shown
 from t3vae.settings.families import FAMILIES, NETWORKS
@@ -124,6 +124,7 @@ def save(model: Model, path: Path | str, *, metadata: Mapping[str, str] | None =
         DataError: a weight is not finite, or the file cannot be written.
         ConfigError: the model could not be built again from its ``hyperparameters()``.
     """
+    check_model(model)
     description = _description(model)
     tensors = {}
     for name, value in model.state_dict().items():

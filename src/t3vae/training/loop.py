@@ -22,7 +22,7 @@ from torch import Tensor
 
 from t3vae.errors import ConfigError, DataError, DivergedError
 from t3vae.models import inputs
-from t3vae.models.base import Model
+from t3vae.models.base import Model, check_model
 from t3vae.provenance.digests import digest
 from t3vae.runtime import seeding
 from t3vae.runtime.progress import bar
@@ -161,9 +161,11 @@ def fit(
     """
     chosen = _settings(settings or Settings(), changes)
     seed = arguments.seed(seed)
+    check_model(model)
     inputs.check_uniform(model)
     model.check_networks()
     train = Rows.of(model, x, labels)
+    flip = arguments.plain(flip)
     if not isinstance(flip, bool) or (flip and train.x.dim() != _IMAGE_DIMS):
         raise ConfigError(f"flip = {arguments.shown(flip)}: must be False; True is for images.")
     held_out = None

@@ -17,7 +17,7 @@ from t3vae.errors import DataError
 from t3vae.maths.distributions import TMixture
 from t3vae.maths.mixtures import fit_t_mixture
 from t3vae.models import inputs
-from t3vae.models.base import Model
+from t3vae.models.base import Model, check_model
 from t3vae.settings import arguments
 from t3vae.settings.config import LatentFit
 
@@ -114,6 +114,7 @@ def fit_latent(
         ConfigError: an option is unknown or out of range.
         DataError: the data do not fit the model, or there are too few.
     """
+    check_model(model)
     options = arguments.check(LatentFit, options)
     seed = arguments.seed(seed)
     encodings = encode(model, x, seed=seed, labels=labels)
