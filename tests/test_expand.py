@@ -393,7 +393,7 @@ def test_every_value_of_an_experiment_says_where_it_comes_from():
     rows = dict(row.split(maxsplit=1) for row in text.splitlines())
     path = ROOT / "params.yaml"
     file = parameters._display(path)
-    said = line(path, "  digits_smoke:") + 1
+    said = line(path, "{like: digits_lt, training: digits_smoke")
     assert rows["experiments.digits_smoke.seeds"].startswith(f"{file}:{said} ")
     assert rows["experiments.digits_smoke.seeds"].endswith(" [0]")
     assert re.match(
