@@ -24,7 +24,7 @@ export MPLCONFIGDIR := $(CURDIR)/build/cache/matplotlib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test survive quick lint format bench lock clean venv
+.PHONY: help figures test survive quick lint format bench docs lock clean venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -56,6 +56,9 @@ format: $(STAMP) ## format all sources
 bench: $(STAMP) ## CPU seconds of the main steps; REFERENCE=<checkout> measures that beside it
 	OMP_NUM_THREADS=1 PYTHONPATH=src $(BIN)/python -m benchmarks \
 		$(if $(REFERENCE),--reference '$(REFERENCE)')
+
+docs: $(STAMP) ## write what the code knows into the documentation
+	PYTHONPATH=src $(BIN)/python docs/facts.py
 
 lock: $(STAMP) ## write requirements.lock anew from pyproject.toml (needs the network)
 	$(BIN)/python -m pip install --quiet --target build/uv uv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -89,3 +90,11 @@ def test_version_is_said_once() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == t3vae.__version__
     assert f"version: {t3vae.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/scaling.md"])
+def test_facts_of_the_code_are_those_of_the_code(page: str, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    facts = importlib.import_module("facts")
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert "<!-- facts: suites -->" in text and text == facts.written(page), "run `make docs`"
