@@ -185,11 +185,10 @@ def test_a_job_claims_before_torch_is_there(tmp_path, monkeypatch, name, claims)
     monkeypatch.setattr(device, "claim", lambda: order.append("claim"))
     monkeypatch.setattr(cli, "_config", lambda *_, **names: {})
 
-    def stage(verb: str) -> Callable[..., None]:
-        order.append("import")
-        return lambda *_, device: order.append(device)
+    def run_step(verb: str, *_: object, device: str) -> None:  # which imports the stage
+        order.extend(["import", device])
 
-    monkeypatch.setattr(cli, "_stage", stage)
+    monkeypatch.setattr(cli, "_run", run_step)
     run = ["--experiment", "e", "--model", "m", "--seed", "0", "--device", name]
     for arguments in (["train", *run], ["extractor", "--dataset", "d", "--device", name]):
         order.clear()

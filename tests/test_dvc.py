@@ -431,7 +431,7 @@ def test_without_records_after_a_comment(unrecorded, compiled):
         run(unrecorded, "python", "-m", "compileall", "-q", "src/t3vae")
     more = {} if compiled else {"PYTHONDONTWRITEBYTECODE": "1"}
     assert f"dvc checkout {RECORDS}" in refused(unrecorded, **more)
-    assert compiled == bool(list((unrecorded / "src").rglob("__pycache__")))
+    assert compiled == bool(list((unrecorded / "src").rglob("*.pyc")))
 
 
 def test_results_of_a_killed_run_are_made_again(copy):

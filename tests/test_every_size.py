@@ -226,7 +226,9 @@ def test_importance_weights_give_the_exact_likelihood_of_a_linear_model(n, m):
     with torch.no_grad():
         decoder.weight.copy_(weight)
         decoder.bias.copy_(bias[:, 0])
-    model = t3vae.VAE(n, m, sigma=sigma, encoder=torch.nn.Identity(), decoder=decoder).double()
+    model = t3vae.VAE(
+        n, m, sigma=sigma, encoder=torch.nn.Linear(n, 2 * m), decoder=decoder
+    ).double()
     model.encode = posterior
     x = torch.randn(5, n, generator=generator).double()
     found = model.log_weights(x, 6, {"prior": model.prior()}, block=12)["prior"]

@@ -254,7 +254,8 @@ def test_all_controls_of_an_experiment_fit_the_page(root, experiment):
 def test_metrics_that_no_page_holds_are_left_out_from_the_end(root):
     found = table(root, "classes", "paired.csv")
     one = found[(found["model"] == "t3vae_nu10") & (found["control"] == "beta_vae_matched")]
-    style = Style(models=("beta_vae_matched", *(f"t3vae_nu{k}" for k in range(3, 63))))
+    names = ("beta_vae_matched", *(f"t3vae_nu{k}" for k in range(3, 63)))
+    style = Style(models=names, looks=model_looks.of(names))
     names = ("kid", "fid", "precision", "recall", "density", "coverage", "active_units")
     rows = pd.concat(
         [one[one["metric"] == "kid"].assign(metric=n, model=m)

@@ -14,6 +14,7 @@ import matplotlib.colors as mcolors
 import numpy as np
 import pandas as pd
 import pytest
+from family_examples import examples
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -204,9 +205,12 @@ def test_another_family_changes_no_look() -> None:
 
 
 def test_any_experiment_has_looks_that_are_told_apart() -> None:
-    every = {name: {"family": name} for name in FAMILIES}
+    every = {name: {"family": name, **examples(name)[0]} for name in FAMILIES}
     custom = {f"own_{k}": {"family": f"mine:Own{k}"} for k in range(4)}
-    sweeps = [family(name, *range(3, 28)) for name in (*FAMILIES, "mine:Own")]
+    sweeps = [
+        {m: {**every.get(name, {}), **given} for m, given in family(name, *range(3, 28)).items()}
+        for name in (*FAMILIES, "mine:Own")
+    ]
     for given in [every | custom, *sweeps]:
         found = {m: (x["colour"], x["marker"], x["line"]) for m, x in looks(given).items()}
         assert list(found) == list(given)

@@ -93,21 +93,19 @@ def cli() -> None:
 
 
 def _run(verb: str, *arguments: Any, **options: Any) -> None:
-    """Run a step, and say at its end what it took."""
+    """Run a step, and say what it took; one that fails says why, and nothing else."""
     step = importlib.import_module(f"t3vae.stages.{verb}").run
     if not gc.isenabled():  # switched off by __main__ while modules are loaded
         gc.freeze()
         gc.enable()
-    try:
-        step(*arguments, **options)
-    finally:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        memory = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-        click.echo(
-            f"t3vae: {verb}: {used.ru_utime + used.ru_stime:.1f} CPU seconds in "
-            f"{time.monotonic() - _START:.1f} s, at most {memory:.0f} MiB of memory",
-            err=True,
-        )
+    step(*arguments, **options)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    memory = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    click.echo(
+        f"t3vae: {verb}: {used.ru_utime + used.ru_stime:.1f} CPU seconds in "
+        f"{time.monotonic() - _START:.1f} s, at most {memory:.0f} MiB of memory",
+        err=True,
+    )
 
 
 def _config(verb: str, given: str | None, params: Path, **names: Any) -> dict[str, Any]:
