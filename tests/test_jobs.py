@@ -12,6 +12,7 @@ import yaml
 from t3vae.errors import ConfigError
 from t3vae.settings import parameters
 from t3vae.workflow import jobs
+from t3vae.workflow.plan import Plan
 
 FILE = Path(__file__).parent.parent / "params.yaml"
 PLAIN = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -30,23 +31,7 @@ def _canonical(config) -> str:
 
 def _all(params) -> dict[str, str]:
     """Every configuration of the suite, as canonical JSON, by the name of its job."""
-    found = {}
-    for dataset in jobs.datasets(params):
-        found[f"prepare {dataset}"] = jobs.config("prepare", params, dataset)
-    for experiment in jobs.suite_experiments(params):
-        if "classifier" in jobs.extracted(params, experiment):
-            dataset = params.experiments[experiment].dataset
-            found[f"extractor {dataset}"] = jobs.config("extractor", params, dataset)
-    for run in jobs.runs(params):
-        for verb in ("train", "sample", "evaluate"):
-            name = f"{verb} {run.experiment} {run.model} {run.seed}"
-            found[name] = jobs.config(verb, params, *run)
-    for experiment in jobs.suite_experiments(params):
-        found[f"collect {experiment}"] = jobs.config("collect", params, experiment)
-    for experiment, figure in jobs.figures(params):
-        found[f"figure {experiment} {figure}"] = jobs.config("figure", params, experiment, figure)
-    found["report"] = jobs.config("report", params)
-    return {name: _canonical(config) for name, config in found.items()}
+    return {job.label: _canonical(job.config) for job in Plan(params).jobs()}
 
 
 def _changed(tmp_path: Path, *changes) -> set[str]:
@@ -79,8 +64,9 @@ DEMO = ("univariate", "bivariate", "digits_lt")
 def test_the_jobs_of_the_default_suite():
     params = parameters.load(FILE)
     names = _all(params)
-    assert jobs.datasets(params) == ["constants", "univariate", "bivariate", "digits_lt"]
-    assert len(jobs.runs(params)) == 3 * (7 + 4 + 26)
+    plan = Plan(params)
+    assert plan.datasets() == ["constants", "univariate", "bivariate", "digits_lt"]
+    assert sum(len(plan.runs(name)) for name in plan.experiments) == 3 * (7 + 4 + 26)
     expected = {f"prepare {name}" for name in ("constants", *DEMO)}
     expected |= {"report", "extractor digits_lt"}
     for experiment in DEMO:
@@ -261,14 +247,14 @@ def test_an_experiment_without_models():
     config = jobs.config("collect", params, "constants")
     assert (config["models"], config["seeds"], config["control"]) == ([], [], None)
     assert jobs.config("figure", params, "constants", "tau_alpha")["looks"] == {}
-    assert not [run for run in jobs.runs(params) if run.experiment == "constants"]
+    assert Plan(params).runs("constants") == []
 
 
 def test_looks_within_a_figure_differ():
     for suite in PLAIN["suites"]:
-        params = parameters.load(FILE, {"suite": suite})
-        for experiment, figure in jobs.figures(params):
-            looks = jobs.config("figure", params, experiment, figure)["looks"]
+        plan = Plan(parameters.load(FILE, {"suite": suite}))
+        for job in plan.jobs():
+            looks = job.config.get("looks", {})
             assert len({look["colour"] for look in looks.values()}) == len(looks)
 
 
@@ -294,7 +280,6 @@ def test_looks_within_a_figure_differ():
             "density: not a figure of bivar",
         ),
         (lambda p: jobs.config("collect", p, "nope"), "nope: not a"),
-        (lambda p: jobs.suite_experiments(p, "nope"), "nope: not a suite. Known: demo, "),
     ],
 )
 def test_a_name_that_is_not_there_is_refused(call, message):

@@ -158,7 +158,7 @@ def test_the_file_is_a_few_screens_long():
 def test_reading_it_imports_nothing_heavy():
     code = (
         "import sys; from t3vae.settings import parameters\nfrom t3vae.workflow import jobs\n"
-        f"parameters.load({str(FILE)!r}); jobs.runs\n"
+        f"parameters.load({str(FILE)!r}); jobs.config\n"
         "heavy = {'torch', 'numpy', 'scipy', 'pandas', 'matplotlib', 'snakemake'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -369,8 +369,8 @@ def test_weights_are_those_of_an_undisturbed_training(workflows, tmp_path):
     for name in names:
         workflows[name].finish()
     folder = workflows["cancelled"].folder
-    config = configurations.train_config(
-        parameters.load(folder / "params.yaml"), EXPERIMENT, "slow", 0
+    config = configurations.config(
+        "train", parameters.load(folder / "params.yaml"), EXPERIMENT, "slow", 0
     )
     config["model"]["pause"] = 0.0
     (tmp_path / "data").symlink_to(folder / "data")

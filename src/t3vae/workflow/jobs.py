@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -32,59 +32,13 @@ from t3vae.settings.config import (
 from t3vae.settings.families import Family, Network
 from t3vae.settings.figures import FIGURES
 from t3vae.settings.looks import Line, Marker, looks
-from t3vae.settings.metrics import METRICS, SHARED, extractors
+from t3vae.settings.metrics import METRICS, SHARED, NoOptions, extractors
 from t3vae.settings.problems import Problem, dotted, shown, validation_problems
 from t3vae.settings.sources import SOURCES, source_of
 
-__all__ = [
-    "Run",
-    "check_names",
-    "config",
-    "datasets",
-    "extracted",
-    "figures",
-    "labels",
-    "of_images",
-    "parse",
-    "resources",
-    "runs",
-    "suite_experiments",
-]
+__all__ = ["check_names", "config", "extracted", "labels", "of_images", "parse"]
 
 Latents = list[Literal["prior", "alternative", "fitted"]]
-
-
-class Run(NamedTuple):
-    """One training run."""
-
-    experiment: str
-    model: str
-    seed: int
-
-
-def suite_experiments(params: Parameters, suite: str | None = None) -> list[str]:
-    """Names of the experiments of a suite, by default of the chosen one."""
-    name = params.suite if suite is None else suite
-    if name not in params.suites:
-        raise ConfigError(f"suite = {name}: not a suite. Known: {', '.join(params.suites)}.")
-    return list(params.suites[name])
-
-
-def datasets(params: Parameters) -> list[str]:
-    """Names of the data sets that the chosen suite needs, each once."""
-    return list(
-        dict.fromkeys(params.experiments[name].dataset for name in suite_experiments(params))
-    )
-
-
-def runs(params: Parameters) -> list[Run]:
-    """Every (experiment, model, seed) of the chosen suite."""
-    return [
-        Run(name, model, seed)
-        for name in suite_experiments(params)
-        for model in params.experiments[name].models or ()
-        for seed in params.experiments[name].seeds or ()
-    ]
 
 
 def of_images(params: Parameters, dataset: str) -> bool:
@@ -100,21 +54,6 @@ def extracted(params: Parameters, experiment: str) -> list[str]:
     if not entry.metrics or not entry.evaluation or not of_images(params, entry.dataset):
         return []
     return extractors(entry.metrics, _dumped(params.evaluation[entry.evaluation]))
-
-
-def resources(params: Parameters, experiment: str) -> dict[str, int]:
-    """Memory and time that a job of the experiment may take; empty for the usual ones."""
-    found = _experiment(params, experiment).resources
-    return {} if found is None else found.model_dump()
-
-
-def figures(params: Parameters) -> list[tuple[str, str]]:
-    """Every (experiment, figure) of the chosen suite."""
-    return [
-        (name, figure)
-        for name in suite_experiments(params)
-        for figure in params.experiments[name].figures
-    ]
 
 
 # --- one type a job -----------------------------------------------------------------------
@@ -183,10 +122,6 @@ class Sample(Job):
         }
 
 
-class _NoOptions(Block):
-    """No settings."""
-
-
 class Evaluate(Job):
     """What the metrics of one run depend on, beside its samples.
 
@@ -200,7 +135,7 @@ class Evaluate(Job):
     metrics: list[str]
     evaluation: dict[str, Any]
     seed: Seed
-    extractors: dict[Name, Inception | _NoOptions] | None = None
+    extractors: dict[Name, Inception | NoOptions] | None = None
 
     @staticmethod
     def of(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
@@ -329,7 +264,7 @@ class Report(Job):
     @staticmethod
     def of(params: Parameters) -> dict[str, Any]:
         found = {}
-        for name in suite_experiments(params):
+        for name in params.suites[params.suite]:
             entry = params.experiments[name]
             models = {model: _dumped(params.models[model]) for model in entry.models or ()}
             found[name] = {

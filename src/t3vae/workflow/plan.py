@@ -7,9 +7,12 @@ and what is checked cannot drift apart. A job is one verb for one data set, one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 from t3vae import datasets, tables
@@ -50,7 +53,7 @@ class Job:
     witness: str
     inputs: tuple[str, ...] = ()
     arrays: tuple[str, ...] = ()
-    uses: tuple[Mapping[str, Any], ...] = field(default=())
+    uses: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
     def json(self) -> str:
@@ -73,6 +76,19 @@ class Job:
         return " ".join([self.verb, *(str(name) for name in self.names.values())])
 
 
+def _once(method: Callable[..., Job]) -> Callable[..., Job]:
+    """Make a job when it is asked for first, and keep it."""
+
+    @functools.wraps(method)
+    def job(self: Plan, *names: Any, **named: Any) -> Job:
+        key = (method.__name__, *names, *named.values())
+        if key not in self._jobs:
+            self._jobs[key] = method(self, *names, **named)
+        return self._jobs[key]
+
+    return job
+
+
 class Plan:
     """The jobs of validated parameters; each is made when it is asked for, once.
 
@@ -89,7 +105,7 @@ class Plan:
     @property
     def experiments(self) -> list[str]:
         """Names of the experiments of the chosen suite."""
-        return list(jobs.suite_experiments(self.parameters))
+        return list(self.parameters.suites[self.parameters.suite])
 
     @property
     def all_experiments(self) -> list[str]:
@@ -111,17 +127,18 @@ class Plan:
 
     def resources(self, verb: str, experiment: str) -> dict[str, int]:
         """Return memory (``mem_mb``) and time (``runtime``, minutes) of one job."""
-        usual = {"mem_mb": 4000, "runtime": USUAL[verb]}
-        return {**usual, **jobs.resources(self.parameters, experiment)}
+        wanted = self.parameters.experiments[experiment].resources
+        return wanted.model_dump() if wanted else {"mem_mb": 4000, "runtime": USUAL[verb]}
 
     def data_resources(self, verb: str, dataset: str) -> dict[str, int]:
         """Return memory and time of a job that serves every experiment with a data set."""
-        found = {"mem_mb": 2000, "runtime": 60} if verb == "prepare" else {"mem_mb": 4000}
-        found.setdefault("runtime", USUAL["extractor"])
-        for name in self.all_experiments:
-            if self.collect(name).config["dataset"] == dataset:
-                for key, value in jobs.resources(self.parameters, name).items():
-                    found[key] = max(found[key], value)
+        found = {"mem_mb": 4000, "runtime": USUAL["extractor"]}
+        if verb == "prepare":
+            found = {"mem_mb": 2000, "runtime": 60}
+        for entry in self.parameters.experiments.values():
+            if entry.dataset == dataset and entry.resources:
+                wanted = entry.resources.model_dump()
+                found = {key: max(found[key], wanted[key]) for key in found}
         return found
 
     def runs(self, experiment: str) -> list[tuple[str, int]]:
@@ -163,157 +180,123 @@ class Plan:
 
     # --- one job each ---
 
+    @_once
     def prepare(self, dataset: str) -> Job:
         """Return the job that prepares a data set."""
+        config = jobs.config("prepare", self.parameters, dataset)
+        manifest = layout.manifest(dataset)
+        arrays = (layout.prepared(dataset, name) for name in datasets.names(config))
+        return Job("prepare", {"dataset": dataset}, config, (*arrays, manifest), manifest)
 
-        def make() -> Job:
-            config = jobs.config("prepare", self.parameters, dataset)
-            manifest = layout.manifest(dataset)
-            arrays = (layout.prepared(dataset, name) for name in datasets.names(config))
-            return Job("prepare", {"dataset": dataset}, config, (*arrays, manifest), manifest)
-
-        return self._once(("prepare", dataset), make)
-
+    @_once
     def extractor(self, dataset: str) -> Job:
         """Return the job that trains the classifier of a data set."""
-
-        def make() -> Job:
-            config = jobs.config("extractor", self.parameters, dataset)
-            outputs = layout.extractor(dataset)
-            return Job(
-                "extractor",
-                {"dataset": dataset},
-                config,
-                outputs,
-                outputs[1],
-                inputs=(layout.manifest(dataset),),
-                arrays=self._arrays(dataset, RUN_SPLITS["extractor"]),
-            )
-
-        return self._once(("extractor", dataset), make)
+        outputs = layout.extractor(dataset)
+        return Job(
+            "extractor",
+            {"dataset": dataset},
+            jobs.config("extractor", self.parameters, dataset),
+            outputs,
+            witness=outputs[1],
+            inputs=(layout.manifest(dataset),),
+            arrays=self._arrays(dataset, RUN_SPLITS["extractor"]),
+        )
 
     def train(self, experiment: str, model: str, seed: int) -> Job:
         """Return the job that trains one model with one seed."""
-        return self._run("train", experiment, model, seed)
+        return self._run("train", experiment, model, int(seed))
 
     def sample(self, experiment: str, model: str, seed: int) -> Job:
         """Return the job that draws from one trained model."""
-        return self._run("sample", experiment, model, seed)
+        return self._run("sample", experiment, model, int(seed))
 
     def evaluate(self, experiment: str, model: str, seed: int) -> Job:
         """Return the job that computes all metrics of one run."""
-        return self._run("evaluate", experiment, model, seed)
+        return self._run("evaluate", experiment, model, int(seed))
 
+    @_once
     def collect(self, experiment: str) -> Job:
         """Return the job that gathers the tables of an experiment."""
+        config = jobs.config("collect", self.parameters, experiment)
+        dataset = config["dataset"]
+        inputs = [layout.manifest(dataset)]
+        for run in itertools.product(config["models"], config["seeds"]):
+            inputs += [
+                layout.metrics(experiment, *run),
+                layout.samples(experiment, *run),
+                layout.run_file(experiment, *run, "history.csv"),
+                layout.run_file(experiment, *run, "provenance.json"),
+            ]
+        return Job(
+            "collect",
+            {"experiment": experiment},
+            config,
+            outputs=(
+                *(layout.table(experiment, name) for name in tables.outputs(config)),
+                *(layout.headline(experiment, model) for model in config["models"]),
+                *([layout.loss_history(experiment)] if config["models"] else []),
+            ),
+            witness=layout.table(experiment, "provenance.json"),
+            inputs=tuple(inputs),
+            arrays=self._arrays(dataset, ("",)),
+            uses=(self.prepare(dataset).config,),
+        )
 
-        def make() -> Job:
-            config = jobs.config("collect", self.parameters, experiment)
-            dataset = config["dataset"]
-            runs = [(model, seed) for model in config["models"] for seed in config["seeds"]]
-            inputs = [layout.manifest(dataset)]
-            for run in runs:
-                inputs += [
-                    layout.metrics(experiment, *run),
-                    layout.samples(experiment, *run),
-                    layout.run_file(experiment, *run, "history.csv"),
-                    layout.run_file(experiment, *run, "provenance.json"),
-                ]
-            witness = layout.table(experiment, "provenance.json")
-            return Job(
-                "collect",
-                {"experiment": experiment},
-                config,
-                outputs=(
-                    *(layout.table(experiment, name) for name in tables.outputs(config)),
-                    *(layout.headline(experiment, model) for model in config["models"]),
-                    *([layout.loss_history(experiment)] if config["models"] else []),
-                ),
-                witness=witness,
-                inputs=tuple(inputs),
-                arrays=self._arrays(dataset, None),
-                uses=(self.prepare(dataset).config,),
-            )
-
-        return self._once(("collect", experiment), make)
-
+    @_once
     def figure(self, experiment: str, name: str) -> Job:
         """Return the job that draws one figure."""
+        config = jobs.config("figure", self.parameters, experiment, name)
+        outputs = tuple(layout.figure(experiment, name, ending) for ending in ("pdf", "png"))
+        names = {"experiment": experiment, "name": name}
+        inputs = tuple(layout.table(experiment, table) for table in tables.reads(name))
+        return Job("figure", names, config, outputs, outputs[-1], inputs)
 
-        def make() -> Job:
-            config = jobs.config("figure", self.parameters, experiment, name)
-            outputs = tuple(layout.figure(experiment, name, ending) for ending in ("pdf", "png"))
-            names = {"experiment": experiment, "name": name}
-            inputs = tuple(layout.table(experiment, table) for table in tables.reads(name))
-            return Job("figure", names, config, outputs, outputs[-1], inputs=inputs)
-
-        return self._once(("figure", experiment, name), make)
-
+    @_once
     def report(self) -> Job:
         """Return the job that writes the page of the suite."""
-
-        def make() -> Job:
-            config = jobs.config("report", self.parameters)
-            inputs: list[str] = []
-            for experiment in self.experiments:
-                inputs += self.collect(experiment).outputs
-                for name in self.figures(experiment):
-                    inputs += self.figure(experiment, name).outputs
-                for run in self.runs(experiment):
-                    inputs.append(layout.run_file(experiment, *run, "provenance.json"))
-            page = layout.report()
-            return Job("report", {}, config, (page,), page, inputs=tuple(inputs))
-
-        return self._once(("report",), make)
+        inputs: list[str] = []
+        for experiment in self.experiments:
+            inputs += self.collect(experiment).outputs
+            for name in self.figures(experiment):
+                inputs += self.figure(experiment, name).outputs
+            for run in self.runs(experiment):
+                inputs.append(layout.run_file(experiment, *run, "provenance.json"))
+        config, page = jobs.config("report", self.parameters), layout.report()
+        return Job("report", {}, config, (page,), page, tuple(inputs))
 
     # --- pieces ---
 
+    @_once
     def _run(self, verb: str, experiment: str, model: str, seed: int) -> Job:
-        seed = int(seed)
+        run = (experiment, model, seed)
+        config = jobs.config(verb, self.parameters, *run)
+        dataset = config["dataset"]
+        files = {name: layout.run_file(*run, name) for name in layout.RUN_FILES}
+        inputs = [layout.manifest(dataset)]
+        uses: list[Mapping[str, Any]] = []
+        witness = files["provenance.json"]
+        if verb != "train":
+            inputs += [files["model.safetensors"], files["config.json"]]
+            uses.append(self.train(*run).config)
+            witness = layout.samples(*run)
+        if verb == "evaluate":
+            inputs.append(layout.samples(*run))
+            if "classifier" in config.get("extractors", {}):
+                inputs += layout.extractor(dataset)
+            uses.append(self.prepare(dataset).config)
+            witness = layout.metrics(*run)
+        return Job(
+            verb,
+            {"experiment": experiment, "model": model, "seed": seed},
+            config,
+            outputs=tuple(files.values()) if verb == "train" else (witness,),
+            witness=witness,
+            inputs=tuple(inputs),
+            arrays=self._arrays(dataset, RUN_SPLITS[verb]),
+            uses=tuple(uses),
+        )
 
-        def make() -> Job:
-            names = {"experiment": experiment, "model": model, "seed": seed}
-            config = jobs.config(verb, self.parameters, experiment, model, seed)
-            dataset = config["dataset"]
-            run = (experiment, model, seed)
-            files = {name: layout.run_file(*run, name) for name in layout.RUN_FILES}
-            inputs = [layout.manifest(dataset)]
-            uses: list[Mapping[str, Any]] = []
-            outputs = tuple(files.values())
-            witness = files["provenance.json"]
-            if verb != "train":
-                inputs += [files["model.safetensors"], files["config.json"]]
-                uses.append(self.train(*run).config)
-                witness = layout.samples(*run)
-            if verb == "evaluate":
-                inputs.append(layout.samples(*run))
-                if "classifier" in config.get("extractors", {}):
-                    inputs += layout.extractor(dataset)
-                uses.append(self.prepare(dataset).config)
-                witness = layout.metrics(*run)
-            return Job(
-                verb,
-                names,
-                config,
-                outputs=outputs if verb == "train" else (witness,),
-                witness=witness,
-                inputs=tuple(inputs),
-                arrays=self._arrays(dataset, RUN_SPLITS[verb]),
-                uses=tuple(uses),
-            )
-
-        return self._once((verb, experiment, model, seed), make)
-
-    def _arrays(self, dataset: str, splits: tuple[str, ...] | None) -> tuple[str, ...]:
-        """Return the prepared files of some splits (of all for None), without the manifest."""
+    def _arrays(self, dataset: str, splits: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the prepared files whose names begin with a split, without the manifest."""
         *arrays, _ = self.prepare(dataset).outputs
-        if splits is None:
-            return tuple(arrays)
-        names = [path.rpartition("/")[2].removesuffix(".npy") for path in arrays]
-        kept = [p for p, name in zip(arrays, names, strict=True) if name.startswith(splits)]
-        return tuple(kept)
-
-    def _once(self, key: tuple[Any, ...], make: Any) -> Job:
-        if key not in self._jobs:
-            self._jobs[key] = make()
-        return self._jobs[key]
+        return tuple(path for path in arrays if PurePosixPath(path).name.startswith(splits))
