@@ -18,6 +18,7 @@ from t3vae.settings.blocks import Block, Seed, field
 from t3vae.settings.catalogue import is_import_path
 from t3vae.settings.declarations import plain as declared
 from t3vae.settings.families import NETWORKS, ImportedNetwork
+from t3vae.settings.yaml_reader import short
 
 __all__ = ["check", "network", "plain", "real", "seed", "shown", "whole"]
 
@@ -48,10 +49,9 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, (bool, int, float)):
         return str(value)
     if isinstance(value, str):
-        return repr(value) if len(value) <= 60 else repr(value[:57] + "...")
+        return repr(short(value))
     if isinstance(value, (list, tuple)) and all(isinstance(v, (int, float, str)) for v in value):
-        text = str(list(value))
-        return text if len(text) <= 60 else text[:57] + "..."
+        return short(str(list(value)))
     shape = getattr(value, "shape", None)
     kind = value.__name__ if isinstance(value, type) else type(value).__name__
     return f"<{kind} of shape {list(shape)}>" if isinstance(shape, tuple) else f"<{kind}>"

@@ -11,11 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from t3vae.settings.blocks import COLOUR_PATTERN, NAME_PATTERN
 from t3vae.settings.declarations import Place, extra, locate, plain, variants
-from t3vae.settings.yaml_reader import UNKNOWN
+from t3vae.settings.yaml_reader import UNKNOWN, Path_, short
 
-__all__ = ["Problem", "dotted", "nearest", "shown", "validation_problems"]
-
-Path_ = tuple[str | int, ...]
+__all__ = ["Path_", "Problem", "dotted", "nearest", "shown", "validation_problems"]
 
 
 class Problem(NamedTuple):
@@ -40,7 +38,7 @@ def dotted(path: Path_) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text if len(text) <= 160 else text[:157] + "..."
+    return short(text, 160)
 
 
 def shown(value: Any) -> str | None:
@@ -51,7 +49,7 @@ def shown(value: Any) -> str | None:
         text = value if value.strip() == value and value.isprintable() and value else repr(value)
     else:
         text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return short(text)
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:

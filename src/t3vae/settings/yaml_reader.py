@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
 from t3vae.errors import ConfigError
 
-__all__ = ["UNKNOWN", "Document", "Trap", "read", "scalar"]
+__all__ = ["UNKNOWN", "Document", "Path_", "Trap", "read", "scalar", "short"]
 
 MAX_BYTES = 262_144
 MAX_DEPTH = 24
@@ -29,17 +30,26 @@ UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "UNKNOWN"})()
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)\.[0-9]+([eE][-+][0-9]+)?")
 _NUMBER_LIKE = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?")
-_RADIX = re.compile(r"[-+]?0([xXoO][0-9a-fA-F_]+|[bB][01_]+)")
-_SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?")
 _NOT_FINITE = re.compile(r"[-+]?\.?(inf|infinity|nan)", re.IGNORECASE)
-_ALMOST_A_NUMBER = re.compile(r"[-+]?[0-9._][0-9._:eE+-]*")
-_WORDS = {"yes", "no", "on", "off", "y", "n"}
 _TRUE_FALSE_NULL = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
 }
+_TRAPS = {
+    r"(?i)yes|no|on|off|y|n": "true or false to one YAML reader and text to another. "
+    "Write true, false, or '{}' in quotes.",
+    r"[-+]?0([xXoO][0-9a-fA-F_]+|[bB][01_]+)": "must be a decimal number. "
+    "Write it with the digits 0 to 9 alone.",
+    r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?": "a number to base 60 to one YAML reader and "
+    "text to another. Write a decimal number, or '{}' in quotes.",
+    r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?": "a date to one YAML reader and text to another. "
+    "Write '{}' in quotes.",
+    r"[-+]?[0-9._][0-9._:eE+-]*": "almost a number. "
+    "Write a number such as 0.5, or '{}' in quotes for text.",
+    r"<<|=": "has a special meaning in YAML 1.1 only. Write every key out.",
+}
+"""Other text that is refused, and why."""
 
 Path_ = tuple[str | int, ...]
 
@@ -77,33 +87,11 @@ def scalar(text: str) -> Any:
         return _finite(int(text) if len(text) < 20 else float(text))
     if _FLOAT.fullmatch(text):
         return _finite(float(text))
-    if text.lower() in _WORDS:
-        return Trap(
-            UNKNOWN,
-            "true or false to one YAML reader and text to another. "
-            f"Write true, false, or '{text}' in quotes.",
-        )
     if _NUMBER_LIKE.fullmatch(text):
         return _number_trap(text)
-    if _RADIX.fullmatch(text):
-        return Trap(UNKNOWN, "must be a decimal number. Write it with the digits 0 to 9 alone.")
-    if _SEXAGESIMAL.fullmatch(text):
-        return Trap(
-            UNKNOWN,
-            "a number to base 60 to one YAML reader and text to another. "
-            f"Write a decimal number, or '{text}' in quotes.",
-        )
-    if _DATE.fullmatch(text):
-        return Trap(
-            UNKNOWN,
-            f"a date to one YAML reader and text to another. Write '{text}' in quotes.",
-        )
-    if _ALMOST_A_NUMBER.fullmatch(text):
-        return Trap(
-            UNKNOWN, f"almost a number. Write a number such as 0.5, or '{text}' in quotes for text."
-        )
-    if text in ("<<", "="):
-        return Trap(UNKNOWN, "has a special meaning in YAML 1.1 only. Write every key out.")
+    for pattern, message in _TRAPS.items():
+        if re.fullmatch(pattern, text):
+            return Trap(UNKNOWN, message.format(text))
     return text
 
 
@@ -130,9 +118,9 @@ def _number_trap(text: str) -> Trap:
     if octal and not isfloat:
         why = "a number to base 8 to one YAML reader and to base 10 to another"
         return Trap(UNKNOWN, f"{why}. Write {remedy}, without the leading zero.")
-    value = float(remedy) if isfloat or len(remedy) > 19 else int(remedy)
-    if not math.isfinite(value):
-        return Trap(UNKNOWN, "too large for a number. Write a smaller one.")
+    value = _finite(float(remedy) if isfloat or len(remedy) > 19 else int(remedy))
+    if isinstance(value, Trap):
+        return value
     return Trap(value, f"text to one YAML reader and a number to another. Write {remedy}.")
 
 
@@ -148,17 +136,13 @@ def read(path: Path, name: str) -> Document:
     """
     text = _text(path, name)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    builder = _Builder(name)
     try:
-        for event in yaml.parse(text, Loader=loader):
-            builder.take(event)
+        document = _Builder(name, yaml.parse(text, Loader=loader)).build()
     except yaml.YAMLError as error:
         raise ConfigError(_syntax(error, text, name)) from None
-    document = builder.document
     if document.values is None and not document.problems:
-        raise ConfigError(
-            f"{name}:1: the file is empty. Start from the params.yaml of the project."
-        )
+        message = "the file is empty. Start from the params.yaml of the project."
+        raise ConfigError(f"{name}:1: {message}")
     return document
 
 
@@ -202,134 +186,97 @@ def _text(path: Path, name: str) -> str:
 def _syntax(error: yaml.YAMLError, text: str, name: str) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is None:
-        return (
-            f"{name}: not YAML ({' '.join(str(error).split())}). Check the characters of the file."
-        )
+        detail = " ".join(str(error).split())
+        return f"{name}: not YAML ({detail}). Check the characters of the file."
     lines = text.split("\n")
     number = min(mark.line, len(lines) - 1)
-    problem = getattr(error, "problem", None) or "not YAML"
-    context = getattr(error, "context", None)
-    where = f"{name}:{number + 1}:"
     for near in range(max(0, number - 1), number + 1):
         if re.match(r" *\t", lines[near]) and lines[near].strip():
             return f"{name}:{near + 1}: a tab in the indentation. Indent with spaces."
-    detail = f"{context}, {problem}" if context else problem
+    parts = (getattr(error, "context", None), getattr(error, "problem", None) or "not YAML")
     return (
-        f"{where} not YAML ({detail}). Check indentation, colons, brackets and quotes "
-        "of this line and the one before."
+        f"{name}:{number + 1}: not YAML ({', '.join(filter(None, parts))}). Check indentation, "
+        "colons, brackets and quotes of this line and the one before."
     )
 
 
 class _Builder:
-    """Build plain values from parser events, without recursion."""
+    """Builds plain values from parser events."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, events: Iterator[Any]) -> None:
         self.name = name
+        self.events = events
         self.document = Document()
-        self.stack: list[tuple[Any, Path_]] = []
-        self.keys: list[Any] = []
-        self.documents = 0
 
-    def take(self, event: yaml.Event) -> None:
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        if isinstance(event, yaml.DocumentStartEvent):
-            self.documents += 1
-            if self.documents > 1:
-                raise ConfigError(
-                    f"{self.name}:{line}: a second document. Remove the `---` before it."
-                )
-        elif isinstance(event, yaml.AliasEvent):
-            self._refuse_anchor(f"*{event.anchor}", line)
-        elif isinstance(event, yaml.NodeEvent):
-            if event.anchor is not None:
-                self._refuse_anchor(f"&{event.anchor}", line)
-            tag = getattr(event, "tag", None)
-            if tag is not None:
-                raise ConfigError(
-                    f"{self.name}:{line}: tag {_short(tag)}: tags are not allowed. Remove it."
-                )
-            self._node(event, line)
-        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            self.stack.pop()
-            self.keys.pop()
+    def build(self) -> Document:
+        documents = 0
+        for event in self.events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    self._refuse(event, "a second document. Remove the `---` before it.")
+            elif isinstance(event, yaml.NodeEvent):
+                self.document.values = self._node(event, ())
+        return self.document
 
-    def _refuse_anchor(self, text: str, line: int) -> None:
-        raise ConfigError(
-            f"{self.name}:{line}: {_short(text)}: anchors and aliases are not allowed. "
-            "Write the values out; text that begins with & or * goes in quotes."
-        )
+    def _refuse(self, event: Any, message: str) -> NoReturn:
+        raise ConfigError(f"{self.name}:{event.start_mark.line + 1}: {message}")
 
-    def _node(self, event: yaml.NodeEvent, line: int) -> None:
-        if self.stack and isinstance(self.stack[-1][0], dict) and self.keys[-1] is None:
-            self._key(event, line)
-            return
-        path = self._path()
+    def _check(self, event: Any) -> None:
+        alias = isinstance(event, yaml.AliasEvent)
+        if event.anchor is not None:
+            text = short(f"{'*' if alias else '&'}{event.anchor}")
+            message = "anchors and aliases are not allowed. Write the values out; text that begins"
+            self._refuse(event, f"{text}: {message} with & or * goes in quotes.")
+        if event.tag is not None:
+            self._refuse(event, f"tag {short(event.tag)}: tags are not allowed. Remove it.")
+
+    def _node(self, event: Any, path: Path_) -> Any:
+        self._check(event)
+        line = event.start_mark.line + 1
+        self.document.lines.setdefault(path, line)
         if isinstance(event, yaml.ScalarEvent):
-            self._put(self._value(event, path, line), path, line)
-            return
-        if len(self.stack) >= MAX_DEPTH:
-            raise ConfigError(
-                f"{self.name}:{line}: nested more than {MAX_DEPTH} deep. "
-                "Check brackets and indentation."
-            )
-        value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
-        self._put(value, path, line)
-        self.stack.append((value, path))
-        self.keys.append(None)
+            if event.style or not event.implicit[0]:
+                return event.value
+            value = scalar(event.value)
+            if isinstance(value, Trap):
+                self.document.problems.append((path, line, short(event.value), value.message))
+                return value.value
+            return value
+        if len(path) >= MAX_DEPTH:
+            message = f"nested more than {MAX_DEPTH} deep. Check brackets and indentation."
+            self._refuse(event, message)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items: list[Any] = []
+            while not isinstance(inner := next(self.events), yaml.SequenceEndEvent):
+                items.append(self._node(inner, (*path, len(items))))
+            return items
+        block: dict[str, Any] = {}
+        while not isinstance(inner := next(self.events), yaml.MappingEndEvent):
+            key = self._key(inner, path, block)
+            block.setdefault(key, self._node(next(self.events), (*path, key)))
+        return block
 
-    def _path(self) -> Path_:
-        if not self.stack:
-            return ()
-        container, path = self.stack[-1]
-        if isinstance(container, dict):
-            return (*path, self.keys[-1])
-        return (*path, len(container))
-
-    def _key(self, event: yaml.NodeEvent, line: int) -> None:
-        container, path = self.stack[-1]
+    def _key(self, event: Any, path: Path_, block: Container[str]) -> str:
+        self._check(event)
+        line = event.start_mark.line + 1
         if not isinstance(event, yaml.ScalarEvent):
-            raise ConfigError(f"{self.name}:{line}: a key must be a name. Check the brackets.")
-        key = event.value
-        value = key if event.style else scalar(key)
-        if isinstance(value, Trap) or not isinstance(value, str):
-            shown = key or "(nothing)"
+            self._refuse(event, "a key must be a name. Check the brackets.")
+        key: str = event.value
+        if not isinstance(key if event.style else scalar(key), str):
             message = (
-                "a key must be text to every YAML reader, not a number, a date, null, on or yes"
+                "a key must be text to every YAML reader, not a number, a date, null, on or yes. "
+                "Rename it or put it in quotes."
             )
-            self.document.problems.append(
-                (
-                    path,
-                    line,
-                    _short(shown),
-                    f"{message}. Rename it or put it in quotes.",
-                )
-            )
-        if key in container:
+            self.document.problems.append((path, line, short(key or "(nothing)"), message))
+        if key in block:
             first = self.document.lines[(*path, key)]
             message = f"written twice; the first is on line {first}. Delete one of the two."
             self.document.problems.append(((*path, key), line, None, message))
-        self.keys[-1] = key
         self.document.lines.setdefault((*path, key), line)
-
-    def _value(self, event: yaml.ScalarEvent, path: Path_, line: int) -> Any:
-        if event.style or not event.implicit[0]:
-            return event.value
-        value = scalar(event.value)
-        if isinstance(value, Trap):
-            self.document.problems.append((path, line, _short(event.value), value.message))
-            return value.value
-        return value
-
-    def _put(self, value: Any, path: Path_, line: int) -> None:
-        self.document.lines.setdefault(path, line)
-        if not self.stack:
-            self.document.values = value
-        elif isinstance(self.stack[-1][0], dict):
-            self.stack[-1][0].setdefault(self.keys[-1], value)
-            self.keys[-1] = None
-        else:
-            self.stack[-1][0].append(value)
+        return key
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
+def short(text: str, most: int = 60) -> str:
+    """Return a text for a message, cut where it is long."""
+    return text if len(text) <= most else text[: most - 3] + "..."
