@@ -149,7 +149,7 @@ class Metric:
 
     def fits(self, columns: int | None) -> bool:
         """Say whether it can judge data with so many columns (:data:`IMAGE` for images)."""
-        return self.data == "any" or (self.data == "images") == (columns == IMAGE)
+        return _fits(self.data, columns)
 
 
 @dataclass(frozen=True)
@@ -181,11 +181,13 @@ class Figure:
 
     def fits(self, columns: int | None) -> bool:
         """Say whether it can show data with so many columns (:data:`IMAGE` for images)."""
-        if columns is None or self.data == "theory":
-            return columns is None and self.data == "theory"
-        if self.data != "any" and (self.data == "images") != (columns == IMAGE):
-            return False
-        return not self.columns or columns in self.columns
+        return _fits(self.data, columns) and (not self.columns or columns in self.columns)
+
+
+def _fits(data: str, columns: int | None) -> bool:
+    if columns is None or data == "theory":
+        return columns is None and data == "theory"
+    return data == "any" or (data == "images") == (columns == IMAGE)
 
 
 def is_import_path(name: Any) -> bool:

@@ -7,11 +7,11 @@ so that every problem of a file is found in one pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from typing import Any, TypeGuard
 
 from t3vae.settings.catalogue import IMAGE
-from t3vae.settings.config import RUN_FIELDS
+from t3vae.settings.config import BLOCKS, RUN_FIELDS
 from t3vae.settings.families import FAMILIES
 from t3vae.settings.figures import FIGURES
 from t3vae.settings.metrics import METRICS, extractors
@@ -52,24 +52,25 @@ def cross_check(
         message = "is missing: the file of weights is a declared input. Write its SHA-256."
         yield Problem(("inception", "sha256"), None, message)
     for model in _section(_section(values, "figures"), "colours"):
-        if model not in _section(values, "models"):
-            yield Problem(
-                ("figures", "colours", model),
-                None,
-                f"not a model. {nearest(model, _section(values, 'models'))}",
-            )
+        place = ("figures", "colours", model)
+        yield from _known(place, model, _section(values, "models"), "not a model", key=True)
+
+
+def _known(
+    path: tuple[Any, ...], name: str, known: Collection[str], what: str, *, key: bool = False
+) -> Iterator[Problem]:
+    """Yield the problem of a name that is not known; a key of the file is not shown once more."""
+    if name not in known:
+        yield Problem(path, None if key else shown(name), f"{what}. {nearest(name, known)}")
 
 
 def _extractor(name: str, values: dict[str, Any]) -> Iterator[Problem]:
     known = _section(values, "datasets")
+    yield from _known(("extractors", name), name, known, "not a data set", key=True)
     source = source_of(_section(known, name))
-    if name not in known:
-        yield Problem(("extractors", name), None, f"not a data set. {nearest(name, known)}")
-    elif source is not None and source.columns != IMAGE:
-        message = (
-            f"the data set has source `{known[name]['source']}`, which has no images. Remove it."
-        )
-        yield Problem(("extractors", name), None, message)
+    if source is not None and source.columns != IMAGE:
+        message = f"the data set has source `{known[name]['source']}`, which has no images."
+        yield Problem(("extractors", name), None, f"{message} Remove it.")
 
 
 def _section(values: Any, name: str) -> dict[str, Any]:
@@ -91,44 +92,39 @@ def _names(value: Any) -> Iterator[tuple[int, str]]:
 def _distinct(path: tuple[Any, ...], value: Any) -> Iterator[Problem]:
     seen: dict[Any, int] = {}
     for i, item in enumerate(value if isinstance(value, list) else ()):
-        if isinstance(item, bool) or not isinstance(item, (int, float, str)):
+        if not isinstance(item, str) and not _number(item):
             continue
         if item in seen:
-            yield Problem(
-                (*path, i),
-                shown(item),
-                f"a duplicate of entry [{seen[item]}]. Remove it.",
-            )
+            message = f"a duplicate of entry [{seen[item]}]. Remove it."
+            yield Problem((*path, i), shown(item), message)
         seen.setdefault(item, i)
 
 
 def _suites(values: dict[str, Any]) -> Iterator[Problem]:
-    suites = _section(values, "suites")
-    suite = values.get("suite")
-    if isinstance(suite, str) and suites and suite not in suites:
-        yield Problem(("suite",), shown(suite), f"not a suite. {nearest(suite, suites)}")
+    suites, suite = _section(values, "suites"), values.get("suite")
+    if isinstance(suite, str) and suites:
+        yield from _known(("suite",), suite, suites, "not a suite")
     experiments = _section(values, "experiments")
     for name, members in suites.items():
         yield from _distinct(("suites", name), members)
         for i, member in _names(members):
-            if member not in experiments:
-                message = f"not an experiment. {nearest(member, experiments)}"
-                yield Problem(("suites", name, i), shown(member), message)
+            yield from _known(("suites", name, i), member, experiments, "not an experiment")
 
 
 def _dataset(path: tuple[str, ...], entry: dict[str, Any]) -> Iterator[Problem]:
     components = entry.get("components")
-    components = components if isinstance(components, list) else []
-    weights = [c.get("weight") if isinstance(c, dict) else None for c in components]
+    weights = [
+        c.get("weight") if isinstance(c, dict) else None
+        for c in (components if isinstance(components, list) else ())
+    ]
     numbers = [weight for weight in weights if _number(weight) and weight > 0]
     if numbers and len(numbers) == len(weights):
         total = math.fsum(numbers)
         if abs(total - 1.0) > 1e-9:
             message = f"the weights sum to {total:.10g}, not to 1. Change one of them."
             yield Problem((*path, "components"), None, message)
-    seeds = _section(entry, "seeds")
     seen: dict[Any, str] = {}
-    for split, seed in seeds.items():
+    for split, seed in _section(entry, "seeds").items():
         if not _number(seed):
             continue
         if seed in seen:
@@ -139,10 +135,7 @@ def _dataset(path: tuple[str, ...], entry: dict[str, Any]) -> Iterator[Problem]:
         grid = _section(entry, block)
         for key in ("nu", "data_dims"):
             yield from _distinct((*path, block, key), grid.get(key))
-        for low, high in (
-            ("variance_min", "variance_max"),
-            ("excess_min", "excess_max"),
-        ):
+        for low, high in (("variance_min", "variance_max"), ("excess_min", "excess_max")):
             a, b = grid.get(low), grid.get(high)
             if _number(a) and _number(b) and a >= b:
                 yield Problem((*path, block, low), shown(a), f"must be less than {high} = {b}.")
@@ -157,10 +150,8 @@ def _model(path: tuple[str, ...], entry: dict[str, Any]) -> Iterator[Problem]:
         return
     matched = [key for key in ("beta", "prior_scale") if entry.get(key) == "matched"]
     if matched and entry.get("nu") is None:
-        message = (
-            f"is missing: {matched[0]} = matched is that of the t3VAE with this nu. Add nu: 10.0."
-        )
-        yield Problem((*path, "nu"), None, message)
+        message = f"is missing: {matched[0]} = matched is that of the t3VAE with this nu."
+        yield Problem((*path, "nu"), None, f"{message} Add nu: 10.0.")
     if not matched and _number(entry.get("nu")):
         message = "has no effect: neither beta nor prior_scale is `matched`. Remove it."
         yield Problem((*path, "nu"), shown(entry["nu"]), message)
@@ -169,23 +160,13 @@ def _model(path: tuple[str, ...], entry: dict[str, Any]) -> Iterator[Problem]:
 def _experiment(
     path: tuple[str, ...], entry: dict[str, Any], values: dict[str, Any]
 ) -> Iterator[Problem]:
-    for key, section in (
-        ("dataset", "datasets"),
-        ("network", "networks"),
-        ("training", "training"),
-        ("sampling", "sampling"),
-        ("evaluation", "evaluation"),
-    ):
-        name = entry.get(key)
-        if isinstance(name, str) and name not in _section(values, section):
-            message = f"not in `{section}`. {nearest(name, _section(values, section))}"
-            yield Problem((*path, key), shown(name), message)
-    known = {"models": _section(values, "models"), "metrics": METRICS}
-    for key, names in known.items():
-        for i, name in _names(entry.get(key)):
-            if name not in names:
-                message = f"not a known {key.removesuffix('s')}. {nearest(name, names)}"
-                yield Problem((*path, key, i), shown(name), message)
+    for key, section in BLOCKS.items():
+        if isinstance(name := entry.get(key), str):
+            known = _section(values, section)
+            yield from _known((*path, key), name, known, f"not in `{section}`")
+    models = _section(values, "models")
+    for i, model in _names(entry.get("models")):
+        yield from _known((*path, "models", i), model, models, "not a known model")
     for key in ("models", "seeds", "metrics", "latents", "figures"):
         yield from _distinct((*path, key), entry.get(key))
     present = [key for key in RUN_FIELDS if entry.get(key) is not None]
@@ -193,31 +174,25 @@ def _experiment(
         if entry.get(key) is None:
             value = "null" if key in entry else None
             yield Problem((*path, key), value, f"is missing; `{present[0]}` needs it. Add it.")
-    control = entry.get("control")
-    if isinstance(control, str) and control not in known["models"]:
-        message = f"not a known model. {nearest(control, known['models'])}"
-        yield Problem((*path, "control"), shown(control), message)
-    yield from _controls((*path, "controls"), entry, known["models"])
+    if isinstance(control := entry.get("control"), str):
+        yield from _known((*path, "control"), control, models, "not a known model")
+    yield from _controls((*path, "controls"), entry, models)
     dataset = _section(_section(values, "datasets"), str(entry.get("dataset")))
-    yield from _metrics(path, entry, dataset, values)
     yield from _networks(path, entry, dataset, values)
-    yield from _figures(path, entry, dataset, bool(present))
+    yield from _of_data(path, entry, dataset, values, bool(present))
 
 
 def _controls(
     path: tuple[str, ...], entry: dict[str, Any], known: dict[str, Any]
 ) -> Iterator[Problem]:
     for model, controls in _section(entry, "controls").items():
-        if model not in known:
-            message = f"not a known model. {nearest(model, known)}"
-            yield Problem((*path, model), None, message)
+        yield from _known((*path, model), model, known, "not a known model", key=True)
         for i, control in _names(controls):
             if control == model:
                 message = "the model itself. Name another, or remove it."
                 yield Problem((*path, model, i), shown(control), message)
-            elif control not in known:
-                message = f"not a known model. {nearest(control, known)}"
-                yield Problem((*path, model, i), shown(control), message)
+            else:
+                yield from _known((*path, model, i), control, known, "not a known model")
         yield from _distinct((*path, model), controls)
 
 
@@ -225,98 +200,64 @@ def _networks(
     path: tuple[str, ...], entry: dict[str, Any], dataset: dict[str, Any], values: dict[str, Any]
 ) -> Iterator[Problem]:
     """Yield models and networks that do not fit the data or the training."""
-    source, name = source_of(dataset), entry.get("network")
-    for i, model in _names(entry.get("models")):
+    source, name, training = source_of(dataset), entry.get("network"), entry.get("training")
+    columns = source.columns if source else None
+    without_classes = source is not None and columns is not None and not source.labelled
+    for i, model in _names(entry.get("models")) if without_classes else ():
         family = _section(_section(values, "models"), model).get("family")
-        conditional = (
-            isinstance(family, str) and family in FAMILIES and FAMILIES[family].conditional
-        )
-        if (
-            conditional
-            and source is not None
-            and source.columns is not None
-            and not source.labelled
-        ):
+        if isinstance(family, str) and family in FAMILIES and FAMILIES[family].conditional:
             message = (
                 f"of the conditional family {family}, but data of source "
                 f"`{dataset['source']}` have no classes. Remove it."
             )
             yield Problem((*path, "models", i), shown(model), message)
     kind = _section(_section(values, "networks"), str(name)).get("kind")
-    if kind == "cnn" and source is not None and source.columns not in (None, IMAGE):
-        message = (
-            f"of kind cnn, but source `{dataset['source']}` has no images. Use one of kind mlp."
-        )
-        yield Problem((*path, "network"), shown(name), message)
-    training = entry.get("training")
-    if kind == "mlp" and (
-        _section(_section(values, "training"), str(training)).get("precision") == "bfloat16"
-    ):
+    if kind == "cnn" and columns not in (None, IMAGE):
+        message = f"of kind cnn, but source `{dataset['source']}` has no images."
+        yield Problem((*path, "network"), shown(name), f"{message} Use one of kind mlp.")
+    chosen = _section(_section(values, "training"), str(training))
+    if kind == "mlp" and chosen.get("precision") == "bfloat16":
         message = f"has precision bfloat16, which network {name} of kind mlp cannot use."
         yield Problem((*path, "training"), shown(training), message)
 
 
-def _metrics(
-    path: tuple[str, ...], entry: dict[str, Any], dataset: dict[str, Any], values: dict[str, Any]
+def _of_data(
+    path: tuple[str, ...],
+    entry: dict[str, Any],
+    dataset: dict[str, Any],
+    values: dict[str, Any],
+    trains: bool,
 ) -> Iterator[Problem]:
-    """Yield metrics that do not fit images or numbers, and a missing classifier."""
-    source = source_of(dataset)
-    if source is None or source.columns is None:
-        return
-    images = source.columns == IMAGE
-    fitting = [name for name, metric in METRICS.items() if metric.fits(source.columns)]
-    for i, name in _names(entry.get("metrics")):
-        if name in METRICS and name not in fitting:
-            message = (
-                f"cannot judge data of source `{dataset['source']}`. "
-                f"It can have: {', '.join(fitting)}."
-            )
-            yield Problem((*path, "metrics", i), shown(name), message)
-    named = [name for _, name in _names(entry.get("metrics"))]
-    options = _section(_section(values, "evaluation"), str(entry.get("evaluation")))
-    known = _section(values, "extractors")
-    data = entry.get("dataset")
-    if images and "classifier" in extractors(named, options) and data not in known:
-        message = (
-            f"is missing: metrics of `{'.'.join(path)}` look through its classifier. "
-            f"Add extractors.{data}: {{}}."
-        )
-        yield Problem(("extractors", str(data)), None, message)
-
-
-def _figures(
-    path: tuple[str, ...], entry: dict[str, Any], dataset: dict[str, Any], trains: bool
-) -> Iterator[Problem]:
-    source = source_of(dataset)
-    if source is not None and source.columns is None and trains:
-        message = (
-            f"nothing trains on the source `{dataset['source']}`. "
-            f"Change it, or remove {_first(entry)}."
-        )
-        yield Problem((*path, "dataset"), shown(entry.get("dataset")), message)
-    if source is not None and source.columns is not None and not trains:
+    """Yield metrics and figures that do not fit the data, and what the data lack for them."""
+    source, data = source_of(dataset), entry.get("dataset")
+    columns = source.columns if source else None
+    of_source = f"data of source `{dataset.get('source')}`"
+    metrics = [n for n, metric in METRICS.items() if columns is None or metric.fits(columns)]
+    figures = [n for n, figure in FIGURES.items() if source is None or figure.fits(columns)]
+    for key, table, fitting, near, verb in (
+        ("metrics", METRICS, metrics, METRICS, "judge"),
+        ("figures", FIGURES, figures, figures, "show"),
+    ):
+        for i, name in _names(entry.get(key)):
+            message = f"cannot {verb} {of_source}. It can have: {', '.join(fitting)}."
+            if name not in table:
+                message = f"not a known {key[:-1]}. {nearest(name, near)}"
+            if name not in fitting:
+                yield Problem((*path, key, i), shown(name), message)
+    if source is not None and columns is None and trains:
+        key = next(key for key in RUN_FIELDS if entry.get(key) is not None)
+        message = f"nothing trains on the source `{dataset['source']}`."
+        yield Problem((*path, "dataset"), shown(data), f"{message} Change it, or remove `{key}`.")
+    if columns is not None and not trains:
         message = "is missing; a data set with rows needs models, seeds and the rest. Add it."
         yield Problem((*path, "models"), None, message)
-    fitting = [
-        name for name, figure in FIGURES.items() if source is None or figure.fits(source.columns)
-    ]
-    for i, name in _names(entry.get("figures")):
-        if name not in FIGURES:
-            yield Problem(
-                (*path, "figures", i),
-                shown(name),
-                f"not a known figure. {nearest(name, fitting)}",
-            )
-        elif name not in fitting:
-            message = (
-                f"cannot show data of source `{dataset['source']}`. "
-                f"It can have: {', '.join(fitting)}."
-            )
-            yield Problem((*path, "figures", i), shown(name), message)
-
-
-def _first(entry: dict[str, Any]) -> str:
-    return next(f"`{key}`" for key in RUN_FIELDS if entry.get(key) is not None)
+    named = [name for _, name in _names(entry.get("metrics"))]
+    options = _section(_section(values, "evaluation"), str(entry.get("evaluation")))
+    needed = extractors(named, options) if columns == IMAGE else []
+    if "classifier" in needed and data not in _section(values, "extractors"):
+        message = f"is missing: metrics of `{'.'.join(path)}` look through its classifier."
+        problem = f"{message} Add extractors.{data}: {{}}."
+        yield Problem(("extractors", str(data)), None, problem)
 
 
 def _sizes(entry: dict[str, Any], values: dict[str, Any]) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from t3vae.settings.metrics import Evaluation
 from t3vae.settings.sources import AnySource
 
 __all__ = [
+    "BLOCKS",
     "LATENTS",
     "RUN_FIELDS",
     "Experiment",
@@ -154,18 +155,20 @@ class Experiment(Block):
 
 
 RUN_FIELDS = (
-    "models",
-    "seeds",
-    "network",
-    "latent_dim",
-    "sigma",
-    "training",
-    "sampling",
-    "evaluation",
-    "latents",
-    "metrics",
+    *("models", "seeds", "network", "latent_dim", "sigma"),
+    *("training", "sampling", "evaluation", "latents", "metrics"),
 )
 """What an experiment with models must have; one without models has none of them."""
+
+
+BLOCKS = {
+    "dataset": "datasets",
+    "network": "networks",
+    "training": "training",
+    "sampling": "sampling",
+    "evaluation": "evaluation",
+}
+"""What names a block in an experiment, and the section of the block."""
 
 
 class FigureStyle(Block):

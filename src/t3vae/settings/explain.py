@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from t3vae.errors import ConfigError
+from t3vae.settings.config import BLOCKS
 from t3vae.settings.expand import holds
 from t3vae.settings.metrics import SHARED
 from t3vae.settings.parameters import Loaded, line_of, load_with_places, was_given
@@ -52,15 +53,8 @@ def values(loaded: Loaded, experiment: str) -> Iterator[Value]:
         raise ConfigError(f"{experiment}: not an experiment of {loaded.file}. {near}")
     resolved = params.model_dump(mode="json")
     entry = resolved["experiments"][experiment]
-    paths: list[tuple[str, str]] = [("experiments", experiment), ("datasets", entry["dataset"])]
-    for section, key in (
-        ("networks", "network"),
-        ("training", "training"),
-        ("sampling", "sampling"),
-        ("evaluation", "evaluation"),
-    ):
-        if entry[key] is not None:
-            paths.append((section, entry[key]))
+    paths = [("experiments", experiment)]
+    paths += [(section, entry[key]) for key, section in BLOCKS.items() if entry[key] is not None]
     if entry["dataset"] in resolved["extractors"]:
         paths.append(("extractors", entry["dataset"]))
     paths += [("models", model) for model in entry["models"] or ()]
