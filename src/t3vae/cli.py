@@ -14,7 +14,6 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,6 @@ from t3vae.errors import T3VAEError
 
 __all__ = ["main"]
 
-Command = Callable[..., None]
-
 _START = time.monotonic()
 # Packages that a base installation does not have, by the name of their import.
 _EXTRAS = {
@@ -34,51 +31,35 @@ _EXTRAS = {
     "images": ("torchvision", "sklearn", "PIL"),
 }
 
-_COMMON = [
-    click.option(
-        "--params",
-        type=click.Path(path_type=Path),
-        default=Path("params.yaml"),
-        show_default=True,
-        help="Parameter file.",
-    ),
-    click.option(
-        "--root",
-        type=click.Path(path_type=Path),
-        default=Path(),
-        show_default="current folder",
-        help="Folder that holds data/ and results/.",
-    ),
-]
-_JOB = [
-    *_COMMON,
-    click.option(
-        "--config",
-        default=None,
-        metavar="JSON",
-        help="Resolved configuration of the job; by default it is resolved from --params.",
-    ),
-]
+_PATH = click.Path(path_type=Path)
+_PARAMS = click.option(
+    "--params", type=_PATH, default=Path("params.yaml"), show_default=True, help="Parameter file."
+)
+_ROOT = click.option(
+    "--root",
+    type=_PATH,
+    default=Path(),
+    show_default="current folder",
+    help="Folder that holds data/ and results/.",
+)
+_CONFIG = click.option(
+    "--config",
+    metavar="JSON",
+    help="Resolved configuration of the job; by default it is resolved from --params.",
+)
 _DEVICE = click.option(
     "--device",
-    default=None,
     metavar="NAME",
     help="auto, cpu or cuda; by default the device of --params.",
 )
-_RUN = [
-    click.option("--experiment", required=True, help="Name in `experiments` of the parameters."),
-    click.option("--model", required=True, help="Name in `models` of the parameters."),
-    click.option("--seed", required=True, type=int, help="Seed of the run."),
-]
-
-
-def _options(*options: Any) -> Callable[[Command], Command]:
-    def decorate(function: Command) -> Command:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+_NAMES = {
+    "dataset": click.option("--dataset", required=True, help="Name in `datasets`."),
+    "experiment": click.option("--experiment", required=True, help="Name in `experiments`."),
+    "model": click.option("--model", required=True, help="Name in `models`."),
+    "seed": click.option("--seed", required=True, type=int, help="Seed of the run."),
+    "name": click.option("--name", required=True, help="Name of the figure."),
+}
+_RUN = ("experiment", "model", "seed")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -130,77 +111,46 @@ def _device(given: str | None, params: Path) -> str:
     return chosen
 
 
-@cli.command()
-@_options(click.option("--dataset", required=True, help="Name in `datasets`."), *_JOB)
-def prepare(dataset: str, params: Path, root: Path, config: str | None) -> None:
-    """Make the arrays and the manifest of a data set."""
-    _run("prepare", root, _config("prepare", config, params, dataset=dataset), dataset)
+def _step(verb: str, text: str, *names: str, computes: bool = False) -> None:
+    """Add the command of a step, whose job has these names."""
 
-
-@cli.command()
-@_options(click.option("--dataset", required=True, help="Name in `datasets`."), *_JOB, _DEVICE)
-def extractor(
-    dataset: str, params: Path, root: Path, config: str | None, device: str | None
-) -> None:
-    """Train the classifier whose features judge images of a data set."""
-    resolved = _config("extractor", config, params, dataset=dataset)
-    chosen = _device(device, params)
-    _run("extractor", root, resolved, dataset, device=chosen)
-
-
-def _run_verb(verb: str, text: str) -> None:
-    @_options(*_RUN, *_JOB, _DEVICE)
     def command(
-        experiment: str,
-        model: str,
-        seed: int,
-        params: Path,
-        root: Path,
-        config: str | None,
-        device: str | None,
+        params: Path, root: Path, config: str | None, device: str | None = None, **given: Any
     ) -> None:
-        names = {"experiment": experiment, "model": model, "seed": seed}
-        resolved = _config(verb, config, params, **names)
-        chosen = _device(device, params)  # before torch is there
-        _run(verb, root, resolved, experiment, model, seed, device=chosen)
+        job = {name: given[name] for name in names}
+        resolved = _config(verb, config, params, **job)
+        more = {"device": _device(device, params)} if computes else {}  # before torch is there
+        _run(verb, root, resolved, *job.values(), **more)
 
+    options = [*(_NAMES[name] for name in names), _PARAMS, _ROOT, _CONFIG]
+    for option in reversed([*options, _DEVICE] if computes else options):
+        command = option(command)
     cli.command(name=verb, help=text)(command)
 
 
-_run_verb("train", "Train one model with one seed; goes on where an earlier try was stopped.")
-_run_verb("sample", "Draw from a trained model and fit its latent distribution.")
-_run_verb("evaluate", "Compute all metrics of one run.")
-
-
-@cli.command()
-@_options(click.option("--experiment", required=True, help="Name in `experiments`."), *_JOB)
-def collect(experiment: str, params: Path, root: Path, config: str | None) -> None:
-    """Gather the runs of an experiment into tables."""
-    resolved = _config("collect", config, params, experiment=experiment)
-    _run("collect", root, resolved, experiment)
-
-
-@cli.command()
-@_options(
-    click.option("--experiment", required=True, help="Name in `experiments`."),
-    click.option("--name", required=True, help="Name of the figure."),
-    *_JOB,
+_step("prepare", "Make the arrays and the manifest of a data set.", "dataset")
+_step(
+    "extractor",
+    "Train the classifier whose features judge images of a data set.",
+    "dataset",
+    computes=True,
 )
-def figure(experiment: str, name: str, params: Path, root: Path, config: str | None) -> None:
-    """Draw one figure from the tables of its experiment."""
-    resolved = _config("figure", config, params, experiment=experiment, name=name)
-    _run("figure", root, resolved, experiment, name)
+_step(
+    "train",
+    "Train one model with one seed; goes on where an earlier try was stopped.",
+    *_RUN,
+    computes=True,
+)
+_step("sample", "Draw from a trained model and fit its latent distribution.", *_RUN, computes=True)
+_step("evaluate", "Compute all metrics of one run.", *_RUN, computes=True)
+_step("collect", "Gather the runs of an experiment into tables.", "experiment")
+_step("figure", "Draw one figure from the tables of its experiment.", "experiment", "name")
+_step("report", "Write the report page.")
 
 
 @cli.command()
-@_options(*_JOB)
-def report(params: Path, root: Path, config: str | None) -> None:
-    """Write the report page."""
-    _run("report", root, _config("report", config, params))
-
-
-@cli.command()
-@_options(*_COMMON)
+@_PARAMS
+@_ROOT
 @click.option("--records", is_flag=True, help="Demand a Snakemake record for every result too.")
 @click.option(
     "--verb",
@@ -225,7 +175,8 @@ def check(
 
 
 @cli.command()
-@_options(*_COMMON)
+@_PARAMS
+@_ROOT
 def plan(params: Path, root: Path) -> None:
     """Write the plan files (plan/): what the jobs of each DVC stage are made from."""
     from t3vae.settings import parameters
@@ -237,7 +188,7 @@ def plan(params: Path, root: Path) -> None:
 
 
 @cli.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=_PATH)
 def verify(file: Path | None) -> None:
     """Evaluate test vectors with this package's functions."""
     from t3vae.stages.verify import verify as run_verify
@@ -267,7 +218,7 @@ def constants(nu: float, n: int, m: int, sigma: float, as_json: bool) -> None:
 
 @cli.command(name="params")
 @click.argument("experiment", required=False)
-@_options(_COMMON[0])
+@_PARAMS
 @click.option("--json", "as_json", is_flag=True, help="Print the checked values as JSON.")
 @click.option(
     "--config",
@@ -320,17 +271,15 @@ def main(arguments: list[str] | None = None) -> None:
         for line in str(error).splitlines():
             click.echo(f"t3vae: {line}", err=True)
         sys.exit(error.exit_status)
-    except ModuleNotFoundError as error:
-        text = _of_an_extra(error)
-        if text is None:
-            raise
-        click.echo(f"t3vae: {text}", err=True)
-        sys.exit(1)
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stdout = None
         sys.exit(1)
-    except (MemoryError, RuntimeError, OSError) as error:
-        text = _of_the_machine(error)
+    except (ModuleNotFoundError, MemoryError, RuntimeError, OSError) as error:
+        text = (
+            _of_an_extra(error)
+            if isinstance(error, ModuleNotFoundError)
+            else _of_the_machine(error)
+        )
         if text is None:
             raise
         click.echo(f"t3vae: {text}", err=True)
@@ -340,13 +289,13 @@ def main(arguments: list[str] | None = None) -> None:
 def _of_an_extra(error: ModuleNotFoundError) -> str | None:
     """Return which extra holds a package that is not installed, or None for another module."""
     package = str(error.name).partition(".")[0]
-    extra = next((name for name, modules in _EXTRAS.items() if package in modules), None)
-    if extra is None:
-        return None
-    return (
-        f"{package} is not installed, which this step needs. It belongs to the extra {extra!r}: "
-        f"pip install 't3vae[{extra}]'."
-    )
+    for extra, modules in _EXTRAS.items():
+        if package in modules:
+            return (
+                f"{package} is not installed, which this step needs. It belongs to the extra "
+                f"{extra!r}: pip install 't3vae[{extra}]'."
+            )
+    return None
 
 
 def _of_the_machine(error: Exception) -> str | None:
