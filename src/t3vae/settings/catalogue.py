@@ -12,7 +12,7 @@ directions and hues reach a job in its resolved configuration.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Annotated, Any, Union
@@ -32,7 +32,6 @@ __all__ = [
     "Source",
     "is_import_path",
     "load",
-    "options",
     "tagged",
     "usual",
 ]
@@ -250,8 +249,3 @@ def tagged(table: Mapping[str, Any], key: str, imported: type[BaseModel]) -> Any
     members = [Annotated[entry.options, Tag(name)] for name, entry in table.items()]
     members.append(Annotated[imported, Tag(f"imported_{key}")])
     return Annotated[Union[tuple(members)], Discriminator(tag)]  # noqa: UP007
-
-
-def options(table: Mapping[str, Any], names: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return the declarations of a table, by name."""
-    return {name: table[name].options for name in (table if names is None else names)}

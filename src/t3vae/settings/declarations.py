@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 from pydantic.fields import FieldInfo
 
-from t3vae.settings import catalogue
-from t3vae.settings.families import FAMILIES, NETWORKS, ImportedFamily, ImportedNetwork
-from t3vae.settings.sources import SOURCES, ImportedSource
+__all__ = ["Place", "allowed", "extra", "locate", "plain", "tag_of", "variants"]
 
-__all__ = ["TAGS", "Place", "allowed", "extra", "locate", "plain", "variants"]
-
-TAGS: dict[str, type[BaseModel]] = {
-    **catalogue.options(FAMILIES),
-    **catalogue.options(NETWORKS),
-    **catalogue.options(SOURCES),
-    "imported_family": ImportedFamily,
-    "imported_kind": ImportedNetwork,
-    "imported_source": ImportedSource,
-}
-"""Classes of the tagged unions, by tag."""
+_UNIONS = (Union, types.UnionType)
 
 
 class Place(NamedTuple):
@@ -42,7 +30,7 @@ def plain(annotation: Any) -> Any:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
             continue
-        if get_origin(annotation) in (Union, types.UnionType):
+        if get_origin(annotation) in _UNIONS:
             kinds = [kind for kind in get_args(annotation) if kind is not types.NoneType]
             if len(kinds) == 1:
                 annotation = kinds[0]
@@ -52,11 +40,23 @@ def plain(annotation: Any) -> Any:
 
 def variants(annotation: Any) -> list[type[BaseModel]]:
     """Classes of a tagged union of blocks; empty for anything else."""
+    return list(_tagged(annotation).values())
+
+
+def _tagged(annotation: Any) -> dict[str, type[BaseModel]]:
+    """Return the classes of a union of blocks by their tags, or by their names."""
     annotation = plain(annotation)
-    if get_origin(annotation) not in (Union, types.UnionType):
-        return []
-    kinds = [plain(kind) for kind in get_args(annotation)]
-    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    found: dict[str, type[BaseModel]] = {}
+    for kind in get_args(annotation) if get_origin(annotation) in _UNIONS else ():
+        block, (tag, *_) = plain(kind), getattr(kind, "__metadata__", (None,))
+        if isinstance(block, type) and issubclass(block, BaseModel):
+            found[tag.tag if isinstance(tag, Tag) else block.__name__] = block
+    return found
+
+
+def tag_of(kind: type[BaseModel]) -> str:
+    """Return the key that says of which kind of a tagged union a block is."""
+    return next(name for name in ("family", "kind", "source") if name in kind.model_fields)
 
 
 def locate(location: Sequence[str | int], values: Any, root: type[BaseModel]) -> Place:
@@ -71,8 +71,8 @@ def locate(location: Sequence[str | int], values: Any, root: type[BaseModel]) ->
         if part == "[key]":
             continue
         annotation = plain(annotation)
-        if variants(annotation):
-            annotation = TAGS.get(str(part), annotation)
+        if kinds := _tagged(annotation):
+            annotation = kinds.get(str(part), annotation)
             continue
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             owner, info = annotation, annotation.model_fields.get(str(part))
@@ -81,16 +81,11 @@ def locate(location: Sequence[str | int], values: Any, root: type[BaseModel]) ->
             arguments = get_args(annotation)
             annotation = arguments[-1] if arguments else Any
         path.append(part)
-        value = _at(value, part)
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            value = None
     return Place(tuple(path), value, info, owner, annotation)
-
-
-def _at(value: Any, part: str | int) -> Any:
-    if isinstance(value, Mapping):
-        return value.get(part)
-    if isinstance(value, list) and isinstance(part, int) and 0 <= part < len(value):
-        return value[part]
-    return None
 
 
 def extra(info: FieldInfo | None, key: str) -> str | None:
@@ -119,7 +114,7 @@ def _kind(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return ", ".join(f"`{text}`" for text in arguments)
-    if origin in (Union, types.UnionType):
+    if origin in _UNIONS:
         return " or ".join(allowed(kind) for kind in arguments)
     if origin is list:
         return f"list of ({allowed(arguments[0])})"
@@ -131,24 +126,16 @@ def _kind(annotation: Any) -> str:
 
 
 _TYPES = {float: "number", int: "whole number", str: "text", bool: "true or false"}
-_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+_LIMITS = {"gt": "> {:.12g}", "ge": ">= {:.12g}", "lt": "< {:.12g}", "le": "<= {:.12g}"}
+_LIMITS["min_length"] = "not empty"
 
 
 def _limits(metadata: Sequence[Any]) -> Iterator[str]:
     seen: dict[str, str] = {}
-    for item in _flat(metadata):
-        for name, sign in _SIGNS.items():
-            bound = getattr(item, name, None)
-            if bound is not None:
-                seen.setdefault(name, f"{sign} {bound:.12g}")
-        if getattr(item, "min_length", None):
-            seen.setdefault("min_length", "not empty")
-    yield from (seen[name] for name in (*_SIGNS, "min_length") if name in seen)
-
-
-def _flat(metadata: Sequence[Any]) -> Iterator[Any]:
     for item in metadata:
-        if isinstance(item, FieldInfo):
-            yield from _flat(item.metadata)
-        else:
-            yield item
+        for part in item.metadata if isinstance(item, FieldInfo) else [item]:
+            for name in _LIMITS:
+                bound = getattr(part, name, None)
+                if bound is not None:
+                    seen.setdefault(name, _LIMITS[name].format(bound))
+    yield from (seen[name] for name in _LIMITS if name in seen)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 
 from t3vae.settings.blocks import COLOUR_PATTERN, NAME_PATTERN
-from t3vae.settings.declarations import Place, extra, locate, plain, variants
+from t3vae.settings.declarations import Place, extra, locate, plain, tag_of, variants
 from t3vae.settings.yaml_reader import UNKNOWN, Path_, short
 
 __all__ = ["Path_", "Problem", "dotted", "nearest", "shown", "validation_problems"]
@@ -79,97 +79,67 @@ def validation_problems(
         place = locate(item["loc"], values, root)
         if place.value is UNKNOWN:
             continue
-        tail, value, message = _explain(item["type"], item.get("ctx") or {}, item, place)
+        kind, context = item["type"], item.get("ctx") or {}
+        value = shown(place.value)
+        tail: Path_ = ()
+        if kind == "missing":
+            value, message = None, _missing(place)
+        elif kind == "extra_forbidden":
+            known = place.owner.model_fields if place.owner is not None else {}
+            message = f"unknown key. {nearest(place.path[-1], known)}"
+        elif kind.startswith("union_tag"):
+            tail, value, message = _tag(place)
+        elif item["loc"][-1:] == ("[key]",) or context.get("pattern") == NAME_PATTERN:
+            message = (
+                "must be a name: lower-case letters, digits and underscores, a letter first, "
+                "at most 64 in all. Rename it."
+            )
+            value = None if item["loc"][-1] == "[key]" else value
+        elif kind == "literal_error":
+            names = [str(name) for name in get_args(plain(place.annotation))]
+            listed = ", ".join(names) or context.get("expected", "")
+            several = len(names) > 1
+            message = f"must be {'one of ' * several}{listed}."
+            message += _near(place.value, names) if several else ""
+        elif place.value is None and kind != "string_pattern_mismatch":
+            value, message = "null", f"is empty; {_wanted(item)}.{_remedy(place)}"
+        else:
+            because = extra(place.info, "because") if kind in _LIMITS else None
+            reason = f", because {because}" if because else ""
+            more = " or more" if kind == "greater_than" and context["gt"] else ""
+            message = f"{_wanted(item)}{reason}.{_remedy(place, more)}"
         yield Problem((*prefix, *place.path, *tail), value, message)
 
 
-def _explain(kind: str, context: dict[str, Any], item: Any, place: Place) -> Any:
-    """Return (rest of the path, value, message) of one error."""
-    value = shown(place.value)
-    if kind == "missing":
-        example = extra(place.info, "example")
-        sentence = place.info.description if place.info is not None else None
-        hint = f" ({sentence.rstrip('.')})" if sentence else ""
-        remedy = f"Add it, for example {place.path[-1]}: {example}." if example else "Add it."
-        return (), None, f"is missing{hint}. {remedy}"
-    if kind == "extra_forbidden":
-        known = place.owner.model_fields if place.owner is not None else {}
-        return (), value, f"unknown key. {nearest(place.path[-1], known)}"
-    if kind.startswith("union_tag"):
-        return _tag(place)
-    if (item["loc"] and item["loc"][-1] == "[key]") or kind == "string_pattern_mismatch":
-        return _pattern(context, item, place)
-    if kind == "literal_error":
-        names = [str(name) for name in get_args(plain(place.annotation))]
-        near = "" if len(names) == 1 else f" {nearest(place.value, names)}"
-        listed = ", ".join(names) or context.get("expected", "")
-        return (
-            (),
-            value,
-            f"must be {'one of ' if len(names) > 1 else ''}{listed}."
-            + (near if near.startswith(" Did") else ""),
-        )
-    if place.value is None:
-        return (
-            (),
-            "null",
-            f"is empty; {_wanted(kind, context, item)}.{_remedy(place)}",
-        )
-    return (
-        (),
-        value,
-        f"{_wanted(kind, context, item)}{_reason(kind, place)}.{_remedy(place, kind, context)}",
-    )
+def _missing(place: Place) -> str:
+    example = extra(place.info, "example")
+    sentence = place.info.description if place.info is not None else None
+    hint = f" ({sentence.rstrip('.')})" if sentence else ""
+    remedy = f"Add it, for example {place.path[-1]}: {example}." if example else "Add it."
+    return f"is missing{hint}. {remedy}"
 
 
-def _tag(place: Place) -> Any:
-    classes = variants(place.annotation)
-    key = next(
-        name
-        for name in ("family", "kind", "source")
-        if any(name in kind.model_fields for kind in classes)
-    )
-    names = [
-        str(name) for kind in classes for name in get_args(plain(kind.model_fields[key].annotation))
-    ]
-    more = {
-        "family": ", or an import path package.module:Class",
-        "kind": ", or an import path package.module:function",
-        "source": ", or an import path package.module:function",
-    }.get(key, "")
+def _near(name: Any, known: Iterable[str]) -> str:
+    found = nearest(name, known)
+    return f" {found}" if found.startswith("Did") else ""
+
+
+def _tag(place: Place) -> tuple[Path_, str | None, str]:
+    """Return (rest of the path, value, message) where no kind of block fits."""
+    kinds = variants(place.annotation)
+    key = tag_of(kinds[-1])
+    names = [str(n) for kind in kinds for n in get_args(plain(kind.model_fields[key].annotation))]
     if not isinstance(place.value, dict):
         example = f"{{{key}: {names[0]}, ...}}"
-        return (
-            (),
-            shown(place.value),
-            f"must be a block of keys. Write it as {example}.",
-        )
+        return (), shown(place.value), f"must be a block of keys. Write it as {example}."
+    code = "Class" if key == "family" else "function"
+    allowed = f"one of {', '.join(names)}, or an import path package.module:{code}."
     given = place.value.get(key)
-    if given is UNKNOWN:
-        return (key,), None, f"must be one of {', '.join(names)}{more}."
     if given is None:
-        return (key,), None, f"is missing. Add {key}: one of {', '.join(names)}{more}."
-    suggestion = nearest(given, names)
-    suggestion = f" {suggestion}" if suggestion.startswith("Did") else ""
-    return (key,), shown(given), f"must be one of {', '.join(names)}{more}.{suggestion}"
-
-
-def _pattern(context: dict[str, Any], item: Any, place: Place) -> Any:
-    pattern = context.get("pattern")
-    if item["loc"][-1] == "[key]" or pattern == NAME_PATTERN:
-        message = (
-            "must be a name: lower-case letters, digits and underscores, a letter first, "
-            "at most 64 in all. Rename it."
-        )
-        value = None if item["loc"][-1] == "[key]" else shown(place.value)
-        return (), value, message
-    if pattern == COLOUR_PATTERN:
-        return (
-            (),
-            shown(place.value),
-            f"must be a colour written '#rrggbb'.{_remedy(place)}",
-        )
-    return (), shown(place.value), f"must match {pattern}.{_remedy(place)}"
+        return (key,), None, f"is missing. Add {key}: {allowed}"
+    if given is UNKNOWN:
+        return (key,), None, f"must be {allowed}"
+    return (key,), shown(given), f"must be {allowed}{_near(given, names)}"
 
 
 _TYPES = {
@@ -195,23 +165,21 @@ _LIMITS = {
 }
 
 
-def _wanted(kind: str, context: dict[str, Any], item: Any = None) -> str:
+def _wanted(item: Any) -> str:
+    kind, context = item["type"], item.get("ctx") or {}
     if kind in _LIMITS:
         name, words = _LIMITS[kind]
         return f"{words} {context[name]:.12g}"
     if kind == "too_long":
         return f"must have at most {context['max_length']} entries"
-    if kind in _TYPES:
-        return _TYPES[kind]
-    return str(item["msg"]).rstrip(".") if item else "a value is needed"
+    if kind == "string_pattern_mismatch":
+        colour = context["pattern"] == COLOUR_PATTERN
+        return (
+            "must be a colour written '#rrggbb'" if colour else f"must match {context['pattern']}"
+        )
+    return _TYPES.get(kind) or str(item["msg"]).rstrip(".")
 
 
-def _reason(kind: str, place: Place) -> str:
-    because = extra(place.info, "because")
-    return f", because {because}" if because and kind in _LIMITS else ""
-
-
-def _remedy(place: Place, kind: str = "", context: dict[str, Any] | None = None) -> str:
+def _remedy(place: Place, more: str = "") -> str:
     example = extra(place.info, "example")
-    more = " or more" if kind == "greater_than" and (context or {}).get("gt") else ""
     return f" Try {example}{more}." if example else ""

@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from t3vae.settings.catalogue import IMAGE
 from t3vae.settings.config import LATENTS, Parameters
-from t3vae.settings.declarations import allowed, extra, plain, variants
+from t3vae.settings.declarations import allowed, extra, plain, tag_of, variants
 from t3vae.settings.figures import FIGURES
 from t3vae.settings.metrics import METRICS
 
@@ -38,12 +38,8 @@ def rows(root: type[BaseModel] = Parameters, prefix: str = "") -> Iterator[Row]:
     """
     for name, info in root.model_fields.items():
         key = f"{prefix}{name}"
-        yield Row(
-            key,
-            allowed(info.annotation, info.metadata),
-            _default(info),
-            info.description or "",
-        )
+        words = allowed(info.annotation, info.metadata)
+        yield Row(key, words, _default(info), info.description or "")
         yield from _inner(info.annotation, key)
 
 
@@ -56,11 +52,10 @@ def _inner(annotation: Any, key: str) -> Iterator[Row]:
         yield from _inner(arguments[0], f"{key}[]")
     elif variants(annotation):
         for block in variants(annotation):
-            tag = next(name for name in ("family", "kind", "source") if name in block.model_fields)
+            tag = tag_of(block)
             kinds = get_args(plain(block.model_fields[tag].annotation))
             path = "package.module:function" if tag == "kind" else "package.module:Class"
-            kind = kinds[0] if kinds else path
-            yield from rows(block, f"{key} ({tag}: {kind}).")
+            yield from rows(block, f"{key} ({tag}: {kinds[0] if kinds else path}).")
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield from rows(annotation, f"{key}.")
 
@@ -88,26 +83,21 @@ def page() -> str:
             lines += ["| --- | --- | --- | --- |"]
         cells = (f"`{row.key}`", row.allowed, f"`{row.default}`", row.description)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += [
-        "\n## Words",
-        "",
-        f"* Latent distributions: {_list(LATENTS)}.",
-        f"* Metrics: {_list(METRICS)}.",
-        f"* Figures of a data set with one column: {_list(_figures(1))}.",
-        f"* Figures of a data set with two columns: {_list(_figures(2))}.",
-        f"* Figures of a data set of images: {_list(_figures(IMAGE))}.",
-        f"* Figures of the source `constants`: {_list(_figures(None))}.",
-        "",
-    ]
-    return "\n".join(lines)
+    lines += ["\n## Words", ""]
+    for what, names in (
+        ("Latent distributions", LATENTS),
+        ("Metrics", METRICS),
+        ("Figures of a data set with one column", _figures(1)),
+        ("Figures of a data set with two columns", _figures(2)),
+        ("Figures of a data set of images", _figures(IMAGE)),
+        ("Figures of the source `constants`", _figures(None)),
+    ):
+        lines.append(f"* {what}: {', '.join(f'`{name}`' for name in names)}.")
+    return "\n".join([*lines, ""])
 
 
 def _figures(columns: int | None) -> list[str]:
     return [name for name, figure in FIGURES.items() if figure.fits(columns)]
-
-
-def _list(names: Any) -> str:
-    return ", ".join(f"`{name}`" for name in names)
 
 
 _INTRODUCTION = """# Parameters
