@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from t3vae.settings.blocks import Block, Count, Real, Seed, field
@@ -200,31 +200,22 @@ class ImageFolder(_LongTailed):
     flip: Flag = _flip(True)
 
 
-class Cifar10(_LongTailed):
-    """CIFAR-10 from its official Python archive."""
-
-    source: Literal["cifar10"] = field("Source.")
-    folder: str = _folder("data/raw/cifar10")
-    download: Flag = _download()
-    flip: Flag = _flip(True)
-
-
-class Cifar100(_LongTailed):
-    """CIFAR-100 from its official Python archive, with the fine labels."""
-
-    source: Literal["cifar100"] = field("Source.")
-    folder: str = _folder("data/raw/cifar100")
-    download: Flag = _download()
-    flip: Flag = _flip(True)
+def _archive(name: str, description: str, *, flip: bool) -> type[Block]:
+    """Return the declaration of a published data set with classes, kept below its name."""
+    fields: dict[str, Any] = {
+        "source": (Literal[name], field("Source.")),
+        "folder": (str, _folder(f"data/raw/{name}")),
+        "download": (Flag, _download()),
+        "flip": (Flag, _flip(flip)),
+    }
+    return create_model(name.capitalize(), __base__=_LongTailed, __doc__=description, **fields)
 
 
-class Svhn(_LongTailed):
-    """Street View House Numbers, cropped digits."""
-
-    source: Literal["svhn"] = field("Source.")
-    folder: str = _folder("data/raw/svhn")
-    download: Flag = _download()
-    flip: Flag = _flip(False)
+Cifar10 = _archive("cifar10", "CIFAR-10 from its official Python archive.", flip=True)
+Cifar100 = _archive(
+    "cifar100", "CIFAR-100 from its official Python archive, with the fine labels.", flip=True
+)
+Svhn = _archive("svhn", "Street View House Numbers, cropped digits.", flip=False)
 
 
 class CelebA(Block):
