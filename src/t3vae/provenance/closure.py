@@ -32,18 +32,9 @@ __all__ = ["OUTSIDE", "Start", "code", "modules", "start"]
 # Modules and rooms that cannot change a number: they declare, check, name or report.
 OUTSIDE = (
     PACKAGE,
-    f"{PACKAGE}.__main__",
-    f"{PACKAGE}.cli",
-    f"{PACKAGE}.errors",
-    f"{PACKAGE}.provenance.closure",
-    f"{PACKAGE}.provenance.digests",
-    f"{PACKAGE}.provenance.source_files",
-    f"{PACKAGE}.runtime.accelerator",
-    f"{PACKAGE}.runtime.device",
-    f"{PACKAGE}.runtime.layout",
-    f"{PACKAGE}.runtime.progress",
-    f"{PACKAGE}.settings",
-    f"{PACKAGE}.workflow",
+    *(f"{PACKAGE}.{name}" for name in ("__main__", "cli", "errors", "settings", "workflow")),
+    *(f"{PACKAGE}.provenance.{name}" for name in ("closure", "digests", "source_files")),
+    *(f"{PACKAGE}.runtime.{name}" for name in ("accelerator", "device", "layout", "progress")),
 )
 
 # Text that is no code and yet part of a result.
@@ -119,11 +110,10 @@ def _names(
     verb: str, config: Mapping[str, Any], uses: Iterable[Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
     for part in (config, *uses):
-        model, network = part.get("model"), part.get("network")
-        if isinstance(model, Mapping) and verb in ("train", "sample", "evaluate"):
-            yield "models", str(model["family"])
-        if isinstance(network, Mapping) and verb in ("train", "sample", "evaluate"):
-            yield "networks", str(network["kind"])
+        for room, block, key in (("models", "model", "family"), ("networks", "network", "kind")):
+            found = part.get(block)
+            if isinstance(found, Mapping) and verb in ("train", "sample", "evaluate"):
+                yield room, str(found[key])
         if isinstance(part.get("source"), str) and verb in ("prepare", "evaluate", "collect"):
             yield "datasets", part["source"]
     if verb == "evaluate":
@@ -147,12 +137,9 @@ def _resolve(room: str, name: str) -> tuple[tuple[str, ...], str]:
     Raises:
         ConfigError: the name is neither in the catalogue nor an import path.
     """
-    if name in CATALOGUE[room]:
-        code = CATALOGUE[room][name].code
-    elif is_import_path(name):
-        code = name
-    else:
+    if name not in CATALOGUE[room] and not is_import_path(name):
         raise ConfigError(f"{room}: {name!r} is not in the catalogue, and no import path.")
+    code = CATALOGUE[room][name].code if name in CATALOGUE[room] else name
     return (f"{PACKAGE}.{room}", code.partition(":")[0]), f"{name}={code}"
 
 

@@ -17,13 +17,7 @@ from typing import Any
 from t3vae.errors import ConfigError, DataError
 from t3vae.provenance import closure
 
-__all__ = [
-    "canonical_json",
-    "digest",
-    "file_digest",
-    "provenance",
-    "source_digest",
-]
+__all__ = ["canonical_json", "digest", "file_digest", "provenance", "source_digest"]
 
 LENGTH = 16
 
@@ -39,13 +33,7 @@ def canonical_json(value: Any) -> str:
         '{"a":[1.0,null],"b":1}'
     """
     try:
-        return json.dumps(
-            value,
-            sort_keys=True,
-            separators=(",", ":"),
-            allow_nan=False,
-            ensure_ascii=True,
-        )
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"configuration cannot be written as JSON: {error}") from error
 
@@ -59,12 +47,8 @@ def digest(value: Any) -> str:
         >>> len(digest("text"))
         16
     """
-    if isinstance(value, bytes):
-        content = value
-    elif isinstance(value, str):
-        content = value.encode("utf-8")
-    else:
-        content = canonical_json(value).encode("ascii")
+    text = value if isinstance(value, (str, bytes)) else canonical_json(value)
+    content = text if isinstance(text, bytes) else text.encode()
     return hashlib.sha256(content).hexdigest()[:LENGTH]
 
 
