@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -81,29 +83,20 @@ def check(kind: type[BaseModel], values: Mapping[str, Any], where: str = "") -> 
         for name, info in kind.model_fields.items()
         if isinstance(given.get(name), float) and declared(info.annotation) is int
     ]
-    lines = [
-        f"{where}{name} = {given[name]}: must be a whole number, an int." for name in fractions
-    ]
+    lines = [f"{where}{n} = {given[n]}: must be a whole number, an int." for n in fractions]
     try:
         checked: dict[str, Any] = kind.model_validate(given).model_dump()
     except ValidationError as error:
         for problem in problems.validation_problems(error, given, kind):
             if problem.path[0] in fractions:
                 continue
-            text = "" if problem.value is None else f" = {shown(_at(given, problem.path))}"
+            text = (
+                "" if problem.value is None else f" = {shown(reduce(getitem, problem.path, given))}"
+            )
             lines.append(f"{where}{problems.dotted(problem.path)}{text}: {problem.message}")
     if lines:
         raise ConfigError(lines)
     return {name: checked[name] for name in values}
-
-
-def _at(values: Any, path: tuple[str | int, ...]) -> Any:
-    for part in path:
-        try:
-            values = values[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return values
 
 
 def seed(value: Any) -> int:
@@ -117,8 +110,7 @@ def seed(value: Any) -> int:
         >>> seed(np.int64(3))
         3
     """
-    number: int = check(_Seeded, {"seed": value})["seed"]
-    return number
+    return int(check(_Seeded, {"seed": value})["seed"])
 
 
 def whole(name: str, value: Any, least: int, most: int | None = None) -> int:

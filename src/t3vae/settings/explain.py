@@ -13,7 +13,7 @@ from t3vae.settings.config import BLOCKS
 from t3vae.settings.expand import holds
 from t3vae.settings.metrics import SHARED
 from t3vae.settings.parameters import Loaded, line_of, load_with_places, was_given
-from t3vae.settings.problems import Path_, dotted, nearest
+from t3vae.settings.problems import Path_, dotted, leaves, nearest
 
 __all__ = ["Value", "explain", "values"]
 
@@ -61,17 +61,9 @@ def values(loaded: Loaded, experiment: str) -> Iterator[Value]:
     asked = {*SHARED, *(entry["metrics"] or ())}
     for section, name in paths:
         block = resolved[section][name]
-        for place, value in _leaves(block, (section, name)):
+        for place, value in leaves(block, (section, name)):
             if value is not None and (section != "evaluation" or place[2] in asked):
                 yield Value(place, _source(place, loaded), value)
-
-
-def _leaves(value: Any, path: Path_) -> Iterator[tuple[Path_, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, (*path, key))
-    else:
-        yield path, value
 
 
 def _source(path: Path_, loaded: Loaded) -> str:

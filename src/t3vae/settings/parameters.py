@@ -101,10 +101,11 @@ def load_with_places(path: Path | str, overrides: Mapping[str, Any] | None = Non
     except ValidationError as error:
         problems += validation_problems(error, values, Parameters)
     problems += cross_check(values, defaults.rules)
+    loaded = Loaded(params or UNKNOWN, name, document, overridden, expansion, defaults)
     if params is None or problems:
-        raise ConfigError(_texts(problems, document, expansion, overridden, name))
+        raise ConfigError(_texts(problems, loaded))
     params._notes = tuple(defaults.notes)
-    return Loaded(params, name, document, overridden, expansion, defaults)
+    return loaded
 
 
 def overrides(texts: Iterable[str]) -> dict[str, Any]:
@@ -181,10 +182,7 @@ def _override(
 
 
 def _merge(
-    values: dict[str, Any],
-    overrides: Mapping[Any, Any],
-    path: Path_,
-    overridden: set[Path_],
+    values: dict[str, Any], overrides: Mapping[Any, Any], path: Path_, overridden: set[Path_]
 ) -> None:
     for key, value in overrides.items():
         key = str(key)
@@ -200,9 +198,9 @@ def _parsed(value: Any) -> Any:
     """Read text from the command line as the number, list or block that it stands for."""
     if isinstance(value, str):
         result = scalar(value)
-        if isinstance(result, Trap):
-            return value if result.value is UNKNOWN else result.value
-        return result
+        if not isinstance(result, Trap):
+            return result
+        return value if result.value is UNKNOWN else result.value
     if isinstance(value, Mapping):
         return {str(key): _parsed(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -210,26 +208,22 @@ def _parsed(value: Any) -> Any:
     return value
 
 
-def _texts(
-    problems: list[Problem],
-    document: Document,
-    expansion: Expansion,
-    overridden: set[Path_],
-    name: str,
-) -> list[str]:
+def _texts(problems: list[Problem], loaded: Loaded) -> list[str]:
     """Write the problems in the order of the file, those of the command line first.
 
     A mistake in a block that others are like is reported once, where it is written.
     """
     found: dict[tuple[Path_, str | None, str], tuple[int, str, str]] = {}
     told = {(problem.path, problem.message) for problem in problems}
+    expansion, name = loaded.expansion, loaded.file
     for problem in problems:
         if any((path, problem.message) in told for path in expansion.taken_from(problem.path)):
             continue
         written, line = problem.path, problem.line
         if line is None:
             written = expansion.written(problem.path)
-            line = 0 if was_given(written, overridden) else line_of(written, document.lines)
+            given = was_given(written, loaded.overridden)
+            line = 0 if given else line_of(written, loaded.document.lines)
         key = (written, problem.value, problem.message)
         where = written if expansion.made(problem.path) else problem.path
         found.setdefault(key, (line, *_text(problem, where, written)))

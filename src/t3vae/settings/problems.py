@@ -13,7 +13,7 @@ from t3vae.settings.blocks import COLOUR_PATTERN, NAME_PATTERN
 from t3vae.settings.declarations import Place, extra, locate, plain, tag_of, variants
 from t3vae.settings.yaml_reader import UNKNOWN, Path_, short
 
-__all__ = ["Path_", "Problem", "dotted", "nearest", "shown", "validation_problems"]
+__all__ = ["Path_", "Problem", "dotted", "leaves", "nearest", "shown", "validation_problems"]
 
 
 class Problem(NamedTuple):
@@ -39,6 +39,15 @@ def dotted(path: Path_) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return short(text, 160)
+
+
+def leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    """Yield path and value of all that is no block."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, (*path, key))
+    else:
+        yield path, value
 
 
 def shown(value: Any) -> str | None:

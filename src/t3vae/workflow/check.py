@@ -27,6 +27,7 @@ from t3vae.provenance.figure_metadata import read_provenance
 from t3vae.runtime import files, layout
 from t3vae.runtime.scratch import Scratch
 from t3vae.settings import parameters
+from t3vae.settings.problems import dotted, leaves
 from t3vae.workflow import plan_files
 from t3vae.workflow.plan import Job, Plan
 
@@ -39,16 +40,20 @@ SHOWN = 3  # lines about results without a record; they are usually many
 LISTED = 10  # lines of each other kind, unless all are asked for
 VERBS = ("prepare", "extractor", "train", "sample", "evaluate", "collect", "figure", "report")
 # Steps whose results come from the cache of DVC; those of the others lie in Git, without records.
-CACHED = ("prepare", "extractor", "train", "sample", "evaluate")
+CACHED = VERBS[:5]
 REMEDY = (
     f"`dvc checkout {RECORDS}` brings the records of Snakemake back (`dvc pull {RECORDS}` in a "
     "clone), without which it takes old results for new ones. If there are none, move those "
     "results away and run again."
 )
+UNRECORDED = (
+    "Snakemake has no record of it and cannot tell whether it is up to date; "
+    f"`dvc checkout {RECORDS}` brings the records back, or delete the result"
+)
 KINDS = ("stale", "missing", "orphaned", "unrecorded")
 # Folders whose files are all results, so that an unknown one is an orphan.
-FOLDERS = ("data/prepared", *(f"results/{k}" for k in ("runs", "samples", "metrics", "tables")))
-FOLDERS = (*FOLDERS, "results/figures")
+KEPT = ("runs", "samples", "metrics", "tables", "figures")
+FOLDERS = ("data/prepared", *(f"results/{kind}" for kind in KEPT))
 
 
 class Finding(NamedTuple):
@@ -127,7 +132,7 @@ def examine(
     With ``records`` also which plan files are not those that DVC needs.
     """
     findings: list[Finding] = []
-    unwell: dict[str, str] = {}
+    stale: set[str] = set()
     seen: dict[str, str | None] = {}
     for job in plan.jobs():
         if verbs and job.verb not in verbs:
@@ -137,14 +142,12 @@ def examine(
             more = f" (and {len(missing) - 1} more of this job)" if len(missing) > 1 else ""
             findings.append(Finding("missing", missing[0], f"not made yet: {job.label}{more}"))
         reasons = [] if job.witness in missing else _reasons(root, job, seen)
-        reasons = reasons or [f"follows {p}" for p in job.inputs if unwell.get(p) == "stale"][:1]
+        reasons = reasons or [f"follows {p}" for p in job.inputs if p in stale][:1]
         if reasons:
             findings.append(Finding("stale", job.witness, "; ".join(reasons)))
-        if missing or reasons:
-            kind = "stale" if reasons else "missing"
-            unwell.update(dict.fromkeys(job.outputs, kind))
-        if records:
-            findings += _unrecorded(root, [p for p in job.outputs if p not in missing])
+            stale.update(job.outputs)
+        there = [p for p in job.outputs if p not in missing] if records else []
+        findings += [Finding("unrecorded", p, UNRECORDED) for p in there if not _record(root, p)]
     if verbs:
         return findings
     if records:
@@ -294,19 +297,12 @@ def _difference(old: Any, new: Mapping[str, Any]) -> str:
     """
     if not isinstance(old, dict):
         return "settings changed"
-    before, after = dict(_leaves(old)), dict(_leaves(json.loads(digests.canonical_json(dict(new)))))
+    plain = json.loads(digests.canonical_json(dict(new)))
+    before, after = ({dotted(p): v for p, v in leaves(each)} for each in (old, plain))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     named = [f"{k} {before.get(k, 'none')} -> {after.get(k, 'none')}" for k in sorted(keys)]
     more = [f"and {len(named) - 3} more"] if len(named) > 3 else []
     return f"settings changed: {', '.join(named[:3] + more)}"
-
-
-def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, value
 
 
 # --- orphaned and unrecorded --------------------------------------------------------------
@@ -323,16 +319,6 @@ def _orphans(root: Path, plan: Plan) -> list[str]:
             if path.is_file() and not hidden and relative not in known:
                 found.append(relative)
     return found
-
-
-def _unrecorded(root: Path, outputs: Iterable[str]) -> Iterator[Finding]:
-    for path in outputs:
-        if not _record(root, path):
-            reason = (
-                "Snakemake has no record of it and cannot tell whether it is up to date; "
-                f"`dvc checkout {RECORDS}` brings the records back, or delete the result"
-            )
-            yield Finding("unrecorded", path, reason)
 
 
 def _record(root: Path, path: str, folder: str = RECORDS) -> bool:
