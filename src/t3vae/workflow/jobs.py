@@ -21,6 +21,7 @@ from t3vae.errors import ConfigError
 from t3vae.settings.blocks import NAME_PATTERN, Block, Colour, Count, Name, Real, Seed
 from t3vae.settings.catalogue import IMAGE
 from t3vae.settings.config import (
+    BLOCKS,
     Experiment,
     ExtractorTraining,
     FigureStyle,
@@ -65,6 +66,10 @@ class Job(Block):
     optional: ClassVar[tuple[str, ...]] = ()
     """Keys that only some jobs of the type have."""
 
+    @classmethod
+    def of(cls, params: Parameters, *names: Any) -> dict[str, Any]:
+        return _picked(cls, _of_run(params, *names))
+
 
 class Extractor(Job):
     """What the classifier of a data set depends on, beside its images."""
@@ -72,8 +77,9 @@ class Extractor(Job):
     dataset: Name
     extractor: ExtractorTraining
 
-    @staticmethod
-    def of(params: Parameters, dataset: str) -> dict[str, Any]:
+    @classmethod
+    def of(cls, params: Parameters, *names: Any) -> dict[str, Any]:
+        (dataset,) = names
         _known(dataset, params.extractors, "a data set with an extractor")
         return {"dataset": dataset, "extractor": _dumped(params.extractors[dataset])}
 
@@ -89,19 +95,6 @@ class Train(Job):
     training: Training
     seed: Seed
 
-    @staticmethod
-    def of(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
-        entry = _run(params, experiment, model, seed)
-        return {
-            "dataset": entry.dataset,
-            "network": _dumped(params.networks[entry.network]),
-            "model": _dumped(params.models[model]),
-            "latent_dim": entry.latent_dim,
-            "sigma": entry.sigma,
-            "training": _dumped(params.training[entry.training]),
-            "seed": int(seed),
-        }
-
 
 class Sample(Job):
     """What the samples of one run depend on, beside the run itself."""
@@ -110,16 +103,6 @@ class Sample(Job):
     latents: Latents
     sampling: Sampling
     seed: Seed
-
-    @staticmethod
-    def of(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
-        entry = _run(params, experiment, model, seed)
-        return {
-            "dataset": entry.dataset,
-            "latents": list(entry.latents),
-            "sampling": _dumped(params.sampling[entry.sampling]),
-            "seed": int(seed),
-        }
 
 
 class Evaluate(Job):
@@ -137,26 +120,17 @@ class Evaluate(Job):
     seed: Seed
     extractors: dict[Name, Inception | NoOptions] | None = None
 
-    @staticmethod
-    def of(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
-        entry = _run(params, experiment, model, seed)
-        options = _dumped(params.evaluation[entry.evaluation])
-        images = of_images(params, entry.dataset)
-        asked = [*(() if images else SHARED), *entry.metrics]
-        found = {
-            "dataset": entry.dataset,
-            "latents": list(entry.latents),
-            "metrics": list(entry.metrics),
-            "evaluation": {name: options[name] for name in asked},
-            "seed": int(seed),
-        }
+    @classmethod
+    def of(cls, params: Parameters, *names: Any) -> dict[str, Any]:
+        found = _of_run(params, *names)
+        images = of_images(params, found["dataset"])
+        asked = [*(() if images else SHARED), *found["metrics"]]
+        found["evaluation"] = {name: found["evaluation"][name] for name in asked}
         if images:
-            inception = _dumped(params.inception)
-            found["extractors"] = {
-                name: inception if name == "inception" else {}
-                for name in extracted(params, experiment)
-            }
-        return found
+            options = {"inception": _dumped(params.inception)}
+            needed = extracted(params, names[0])
+            found["extractors"] = {name: options.get(name, {}) for name in needed}
+        return _picked(cls, found)
 
 
 class _Label(Block):
@@ -195,23 +169,16 @@ class Collect(Job):
     controls: dict[Name, list[Name]] | None = None
     images: Literal[True] | None = None
 
-    @staticmethod
-    def of(params: Parameters, experiment: str) -> dict[str, Any]:
-        entry = _experiment(params, experiment)
-        models = list(entry.models or ())
-        return {
-            "dataset": entry.dataset,
-            "models": models,
-            "families": {model: params.models[model].family for model in models},
-            "seeds": list(entry.seeds or ()),
-            "latents": list(entry.latents or ()),
-            "metrics": list(entry.metrics or ()),
-            "control": entry.control,
-            "figures": list(entry.figures),
-            "labels": labels(entry.metrics or ()),
-            **({"controls": dict(entry.controls)} if entry.controls else {}),
-            **({"images": True} if models and of_images(params, entry.dataset) else {}),
-        }
+    @classmethod
+    def of(cls, params: Parameters, *names: Any) -> dict[str, Any]:
+        found = _of_experiment(params, *names)
+        found["families"] = {model: params.models[model].family for model in found["models"]}
+        found["labels"] = labels(found["metrics"])
+        if found["models"] and of_images(params, found["dataset"]):
+            found["images"] = True
+        if not found["controls"]:
+            del found["controls"]
+        return _picked(cls, found)
 
 
 class _Look(Block):
@@ -229,20 +196,16 @@ class Figure(Job):
     looks: dict[Name, _Look]
     style: FigureStyle
 
-    @staticmethod
-    def of(params: Parameters, experiment: str, figure: str) -> dict[str, Any]:
-        entry = _experiment(params, experiment)
-        _known(figure, entry.figures, f"a figure of {experiment}")
-        models = list(entry.models or ())
-        found = looks({model: _dumped(params.models[model]) for model in models})
-        for model in found.keys() & params.figures.colours.keys():
-            found[model]["colour"] = params.figures.colours[model].lower()
-        return {
-            "name": figure,
-            "models": models,
-            "looks": found,
-            "style": _dumped(params.figures.style),
-        }
+    @classmethod
+    def of(cls, params: Parameters, *names: Any) -> dict[str, Any]:
+        experiment, figure = names
+        found = _of_experiment(params, experiment)
+        _known(figure, found["figures"], f"a figure of {experiment}")
+        shown = looks({model: _dumped(params.models[model]) for model in found["models"]})
+        for model in shown.keys() & params.figures.colours.keys():
+            shown[model]["colour"] = params.figures.colours[model].lower()
+        style = _dumped(params.figures.style)
+        return {"name": figure, "models": found["models"], "looks": shown, "style": style}
 
 
 class _ReportExperiment(Block):
@@ -261,26 +224,17 @@ class Report(Job):
     experiments: dict[Name, _ReportExperiment]
     captions: dict[Name, str]
 
-    @staticmethod
-    def of(params: Parameters) -> dict[str, Any]:
-        found = {}
+    @classmethod
+    def of(cls, params: Parameters, *names: Any) -> dict[str, Any]:
+        experiments = {}
         for name in params.suites[params.suite]:
-            entry = params.experiments[name]
-            models = {model: _dumped(params.models[model]) for model in entry.models or ()}
-            found[name] = {
-                "dataset": entry.dataset,
-                "models": models,
-                "labels": {model: look["label"] for model, look in looks(models).items()},
-                "seeds": list(entry.seeds or ()),
-                "figures": list(entry.figures),
-                "metrics": list(entry.metrics or ()),
-            }
-        captions = {
-            figure: FIGURES[figure].caption
-            for name in found
-            for figure in params.experiments[name].figures
-        }
-        return {"suite": params.suite, "experiments": found, "captions": captions}
+            found = _of_experiment(params, name)
+            models = {model: _dumped(params.models[model]) for model in found["models"]}
+            found["labels"] = {model: look["label"] for model, look in looks(models).items()}
+            experiments[name] = _picked(_ReportExperiment, {**found, "models": models})
+        figures = [figure for entry in experiments.values() for figure in entry["figures"]]
+        captions = {figure: FIGURES[figure].caption for figure in figures}
+        return {"suite": params.suite, "experiments": experiments, "captions": captions}
 
 
 _JOBS: dict[str, type[Any]] = {
@@ -323,9 +277,8 @@ def check_names(**names: str) -> None:
     """
     bad = [f"{key} = {shown(n)}" for key, n in names.items() if not re.match(NAME_PATTERN, n)]
     if bad:
-        raise ConfigError(
-            [f"{each}: must be lower-case letters, digits and underscores." for each in bad]
-        )
+        message = "must be lower-case letters, digits and underscores."
+        raise ConfigError([f"{each}: {message}" for each in bad])
 
 
 def parse(verb: str, text: str) -> dict[str, Any]:
@@ -415,7 +368,7 @@ def _added(filled: Any, given: Any) -> Iterator[tuple[str | int, ...]]:
             yield from ((i, *rest) for rest in _added(a, b))
 
 
-def _known(name: str, names: Any, what: str) -> None:
+def _known(name: Any, names: Any, what: str) -> None:
     if name not in names:
         raise ConfigError(f"{name}: not {what}. Known: {', '.join(map(str, names))}.")
 
@@ -425,13 +378,24 @@ def _experiment(params: Parameters, experiment: str) -> Experiment:
     return params.experiments[experiment]
 
 
-def _run(params: Parameters, experiment: str, model: str, seed: int) -> Any:
-    """Return the experiment after checking that the run belongs to it."""
-    entry = _experiment(params, experiment)
-    _known(model, entry.models or (), f"a model of experiment {experiment}")
-    if int(seed) not in (entry.seeds or ()):
-        raise ConfigError(
-            f"{seed}: not a seed of experiment {experiment}. "
-            f"Known: {', '.join(map(str, entry.seeds or ()))}."
-        )
-    return entry
+def _of_experiment(params: Parameters, experiment: str) -> dict[str, Any]:
+    """Return the values of an experiment, with its blocks in the place of their names."""
+    found = _dumped(_experiment(params, experiment))
+    for key in ("models", "seeds", "latents", "metrics"):
+        found[key] = found[key] or []
+    for key in ("network", "training", "sampling", "evaluation"):
+        if found[key] is not None:
+            found[key] = _dumped(getattr(params, BLOCKS[key])[found[key]])
+    return found
+
+
+def _of_run(params: Parameters, experiment: str, model: str, seed: int) -> dict[str, Any]:
+    """Return the values of a run after checking that it belongs to the experiment."""
+    found = _of_experiment(params, experiment)
+    _known(model, found["models"], f"a model of experiment {experiment}")
+    _known(int(seed), found["seeds"], f"a seed of experiment {experiment}")
+    return {**found, "model": _dumped(params.models[model]), "seed": int(seed)}
+
+
+def _picked(kind: type[Block], found: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: found[key] for key in kind.model_fields if key in found}
