@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +37,16 @@ def check_imported(values: dict[str, Any], folder: Path) -> list[Problem]:
         family = entry.get("family") if isinstance(entry, dict) else None
         if not is_import_path(family):
             continue
+        before = [*sys.path]
+        sys.path.append(str(Path(folder).resolve()))  # after everything that is installed
         try:
-            with _importable(folder):
-                config = _config_class(str(family))
+            config = _config_class(str(family))
         except Exception as error:  # a module of the user may raise anything
             message = f"cannot be used ({type(error).__name__}: {error}). Check module and class."
             problems.append(Problem(("models", name, "family"), shown(family), message))
             continue
+        finally:
+            sys.path[:] = before
         given = {key: value for key, value in entry.items() if key != "family"}
         try:
             filled = config.model_validate(given).model_dump(mode="json")
@@ -66,14 +67,3 @@ def _config_class(family: str) -> type[BaseModel]:
     if taken:
         raise TypeError(f"{name}.Config declares {', '.join(taken)}, which every model has")
     return config
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let modules beside the file be imported, after everything that is installed."""
-    before = list(sys.path)
-    sys.path.append(str(Path(folder).resolve()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
