@@ -49,7 +49,12 @@ def test_every_job_after_data_is_in_one_plan_file():
 def test_one_nu_changes_its_runs(folder):
     found = changed(folder, {"models.t3vae_nu9.nu": 12.0})
     assert found["plan/train.json"] == {f"train {RUN} {seed}" for seed in (0, 1)}
-    assert found["plan/report.json"] == {"report"}
+    for stage in ("sample", "evaluate"):  # their configurations name the run, which they read
+        assert found.get(f"plan/{stage}.json", set()) <= {f"{stage} {RUN} {s}" for s in (0, 1)}
+    # a look follows the parameter, so that figures with the model are drawn anew
+    drawn = found["plan/report.json"] - {"report"}
+    assert "report" in found["plan/report.json"]
+    assert drawn and all(label.startswith("figure univariate_smoke ") for label in drawn)
 
 
 def test_what_no_job_uses_changes_nothing(folder):
