@@ -12,7 +12,6 @@ from t3vae.maths.objectives import gaussian_kl_2x
 from t3vae.models.base import Loss
 from t3vae.models.two_level import Chain, TwoLevel
 from t3vae.models.weighted_gaussian import WeighedGaussian
-from t3vae.settings import arguments
 
 __all__ = ["HVAE"]
 
@@ -38,12 +37,6 @@ class HVAE(WeighedGaussian, TwoLevel):
         >>> HVAE(4, 2).sample(3).shape
         torch.Size([3, 4])
     """
-
-    @staticmethod
-    def _all_latent_dims(latent_dim: int, parts: dict[str, Any]) -> int:
-        lower = parts.get("latent_dim_2")
-        upper = arguments.whole("latent_dim", latent_dim, 1)
-        return upper + (upper if lower is None else arguments.whole("latent_dim_2", lower, 1))
 
     def hyperparameters(self) -> dict[str, Any]:
         """Parameters of the family, as they stand in ``params.yaml``."""
