@@ -36,7 +36,14 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
     Raises:
         DataError: no such folder, no images, or a file that is not an image of the wanted kind.
     """
-    shelf = _open(config, root)
+    folder = folder_of(config, root)
+    hint = (
+        "Put images there as train/<class>/* and test/<class>/*, or as <class>/*, or name "
+        f"another folder or zip archive with datasets.{config['dataset']}.folder in params.yaml."
+    )
+    shelf = open_shelf(folder, hint)
+    if not shelf.names:
+        raise DataError(f"{folder}: an empty folder: no image in it. {hint}")
     tops = {name.partition("/")[0] for name in shelf.folders}
     if "train" in tops:
         found = {split: _classes(shelf, split) for split in SPLITS if split in tops}
@@ -71,18 +78,6 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
         parts.get("validation"),
         sources=sources,
     )
-
-
-def _open(config: Mapping[str, Any], root: Path) -> Shelf:
-    folder = folder_of(config, root)
-    hint = (
-        "Put images there as train/<class>/* and test/<class>/*, or as <class>/*, or name "
-        f"another folder or zip archive with datasets.{config['dataset']}.folder in params.yaml."
-    )
-    shelf = open_shelf(folder, hint)
-    if not shelf.names:
-        raise DataError(f"{folder}: an empty folder: no image in it. {hint}")
-    return shelf
 
 
 def _classes(shelf: Shelf, split: str) -> dict[str, list[str]]:
