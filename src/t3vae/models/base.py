@@ -583,7 +583,7 @@ class Model(nn.Module):
         samples = arguments.whole("samples", samples, 1)
         self.check_networks()
         points = inputs.data(self, x, name="x")
-        labels = self._given_labels(y, len(points))
+        labels = inputs.labels(self, y, len(points), name="y") if self.conditional else None
         at_once = max(1, _NUMBERS_AT_ONCE // self.data_dim)
         size = max(1, at_once // samples)
         found = [points.new_empty(0)]
@@ -595,10 +595,6 @@ class Model(nn.Module):
                 weights = self.log_weights(points[rows], samples, density, block=at_once, **known)
                 found.append(torch.logsumexp(weights[latent], 0) - math.log(samples))
         return torch.cat(found)
-
-    def _given_labels(self, y: Any, rows: int) -> Tensor | None:
-        """Return the labels of data, for models that take some."""
-        return None
 
     def _density(self, latent: str, y: Tensor | None = None) -> Distribution:
         """Return the latent distribution of a joint density."""

@@ -107,15 +107,9 @@ class ConditionalModel(Model):
         return None
 
     def _labels(self, y: Tensor | None) -> Tensor:
-        if y is None:
-            raise ConfigError(f"{type(self).__name__} needs the labels y [B] of its data.")
-        if inputs.is_checked():
+        if y is not None and inputs.is_checked():
             return y.to(self.centres.weight.device, torch.int64)
         return inputs.labels(self, y, name="y")
-
-    def _given_labels(self, y: Any, rows: int) -> Tensor:
-        self._labels(y)
-        return inputs.labels(self, y, rows, name="y")
 
     def _density(self, latent: str, y: Any = None) -> Distribution:
         return self.class_distribution(latent, y)

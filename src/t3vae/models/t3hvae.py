@@ -52,6 +52,8 @@ class T3HVAE(TwoLevel):
         torch.Size([3, 4])
     """
 
+    hyperparameter_names = ("nu", "beta", "objective", "latent_dim_2")
+
     def __init__(
         self,
         data_dim: Any,
@@ -70,15 +72,6 @@ class T3HVAE(TwoLevel):
         m1, m2 = self.dims
         self.flat = gamma_constants(self.nu, self.data_dim, m1 + m2, self.sigma)
         self.constants = hierarchical_constants(self.nu, self.data_dim, m1, m2, self.sigma)
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return {
-            "nu": self.nu,
-            "beta": self.beta,
-            "objective": self.objective,
-            "latent_dim_2": self.dims[1],
-        }
 
     def entropy_weight(self, posterior: Any) -> None:
         """One factor for each level, hence None."""
@@ -138,11 +131,10 @@ class T3HVAE(TwoLevel):
 
     def loss(self, x: Tensor) -> Loss:
         """Return the objective with one draw of each level a point."""
-        e = self._encode_and_draw(x)
-        levels = (e.mu1, e.logvar1, e.mu2, e.logvar2, e.prior_mu2)
+        levels, reconstruction = self._encode_and_draw(x)
         if self.objective == "joint":
             regularizer = joint_hierarchical_regularizer(*levels, self.flat)
         else:
             upper, lower = hierarchical_regularizers(*levels, self.constants)
             regularizer = upper + lower
-        return self._assemble(self._reconstruction(x, e), regularizer)
+        return self._assemble(reconstruction, regularizer)

@@ -102,6 +102,7 @@ class Rows:
         y: Any = None,
         *,
         names: tuple[str, str] = ("data", "labels"),
+        least: int = 1,
     ) -> Rows:
         """Check data and labels against a model and put them on its device.
 
@@ -110,12 +111,12 @@ class Rows:
             x: data; see :func:`t3vae.models.inputs.data`.
             y: labels [N], for conditional models.
             names: what messages call them.
+            least: smallest N.
 
         Raises:
             DataError: they do not fit the model, or hold values that are not finite.
         """
-        data = inputs.data(model, x, name=names[0], bytes_stay=True, least=1)
-        data = data.detach()
+        data = inputs.data(model, x, name=names[0], bytes_stay=True, least=least).detach()
         dtype = inputs.home(model)[1]
         if not model.conditional:
             return cls(data, None, dtype)
