@@ -61,10 +61,9 @@ class T3HVAE(TwoLevel):
         *,
         nu: float,
         objective: str = "per_level",
-        sigma: float = 1.0,
         **parts: Any,
     ) -> None:
-        super().__init__(data_dim, latent_dim, sigma=sigma, **parts)
+        super().__init__(data_dim, latent_dim, **parts)
         self.nu = check_above("nu", nu, 2.0, "the objective needs a finite prior variance")
         if objective not in OBJECTIVES:
             raise ConfigError(f"objective = {objective!r}: must be per_level or joint.")
