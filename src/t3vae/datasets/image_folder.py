@@ -47,7 +47,12 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
     tops = {name.partition("/")[0] for name in shelf.folders}
     if "train" in tops:
         found = {split: _classes(shelf, split) for split in SPLITS if split in tops}
-        _nothing_else(shelf, tops)
+        others = sorted(tops - set(SPLITS)) + [name for name in shelf.names if "/" not in name]
+        if others:
+            raise DataError(
+                f"{shelf.where(others[0])}: stands beside train; only {', '.join(SPLITS)} may. "
+                "Move it."
+            )
         _same_classes(shelf, found)
     elif tops & {"test", "validation"}:
         raise DataError(f"{shelf.path}: has no folder train beside {', '.join(sorted(tops))}.")
@@ -118,15 +123,6 @@ def _classes(shelf: Shelf, split: str) -> dict[str, list[str]]:
                 f"{shelf.where(prefix + name)}: a class with no image. Fill or remove it."
             )
     return found
-
-
-def _nothing_else(shelf: Shelf, tops: set[str]) -> None:
-    others = sorted(tops - set(SPLITS))
-    others += [name for name in shelf.names if "/" not in name]
-    if others:
-        raise DataError(
-            f"{shelf.where(others[0])}: stands beside train; only {', '.join(SPLITS)} may. Move it."
-        )
 
 
 def _same_classes(shelf: Shelf, found: Mapping[str, Mapping[str, Any]]) -> None:

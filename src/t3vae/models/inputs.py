@@ -145,25 +145,18 @@ def _of_numpy(x: Any, name: str) -> np.ndarray:
 
 def _of_pandas(x: Any, name: str) -> np.ndarray:
     """Return a table, a column or an index as numbers; missing values as not-a-number."""
-    columns = getattr(x, "dtypes", None)
-    if getattr(x, "ndim", 1) == 2 and columns is not None:
-        bad = [
-            f"{column} ({kind})"
-            for column, kind in columns.items()
-            if getattr(kind, "kind", "O") not in "biuf"
-        ]
-        if bad:
-            listed = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
-            raise DataError(
-                f"{name}: columns are not numeric: {listed}. Omit them, encode them, or convert "
-                "them by astype(float)."
-            )
-        kinds = list(columns)
-    else:
-        kinds = [x.dtype]
-    if any(getattr(kind, "kind", "O") not in "biuf" for kind in kinds):
+    table = getattr(x, "ndim", 1) == 2 and hasattr(x, "dtypes")
+    kinds = list(x.dtypes.items()) if table else [("", x.dtype)]
+    bad = [f"{of} ({kind})" for of, kind in kinds if getattr(kind, "kind", "O") not in "biuf"]
+    if bad and not table:
         return np.asarray(x, dtype=object)
-    if all(isinstance(kind, np.dtype) for kind in kinds):
+    if bad:
+        listed = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
+        raise DataError(
+            f"{name}: columns are not numeric: {listed}. Omit them, encode them, or convert "
+            "them by astype(float)."
+        )
+    if all(isinstance(kind, np.dtype) for _, kind in kinds):
         array = np.asarray(x)
         return array.astype(np.float64) if array.dtype.kind == "O" else array  # bool beside int
     return np.asarray(x.to_numpy(dtype=np.float64, na_value=np.nan))

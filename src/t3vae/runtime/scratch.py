@@ -28,7 +28,7 @@ from t3vae.runtime import files
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Scratch", "TerminationFlag"]
+__all__ = ["TERMINATED", "Scratch", "TerminationFlag"]
 
 TERMINATED = 143
 SAVE_SECONDS = 10.0
@@ -60,10 +60,6 @@ class TerminationFlag:
 
     def _handle(self, *_: object) -> None:
         self.raised = True
-
-    def exit(self) -> None:
-        """End the process as a terminated one."""
-        raise SystemExit(TERMINATED)
 
 
 class Scratch:

@@ -19,7 +19,6 @@ from torch import Tensor
 from t3vae.errors import ConfigError, DataError
 from t3vae.models import inputs
 from t3vae.models.base import Model
-from t3vae.models.inputs import to_float
 from t3vae.networks.mlp import MLP
 from t3vae.runtime.seeding import generator
 
@@ -29,7 +28,6 @@ __all__ = [
     "exact_kernels",
     "network_precision",
     "random_flip",
-    "to_float",
 ]
 
 PRECISIONS = ("float32", "bfloat16")
@@ -80,7 +78,7 @@ class Rows:
         """Return what a model's loss takes: numbers and, where there are labels, those."""
         x = random_flip(self.x) if flip else self.x
         if x.dtype != self.dtype:
-            x = to_float(x, self.dtype)
+            x = inputs.to_float(x, self.dtype)
         return (x,) if self.y is None else (x, self.y)
 
     def digest(self) -> str:

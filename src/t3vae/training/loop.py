@@ -26,7 +26,7 @@ from t3vae.models.base import Model, check_model
 from t3vae.provenance.digests import digest
 from t3vae.runtime import seeding
 from t3vae.runtime.progress import bar
-from t3vae.runtime.scratch import Scratch, TerminationFlag
+from t3vae.runtime.scratch import TERMINATED, Scratch, TerminationFlag
 from t3vae.runtime.seeding import generator
 from t3vae.settings import arguments
 from t3vae.settings.config import Training
@@ -318,7 +318,7 @@ class _Run:
                 advance(self._check(scratch))
                 if flag.raised:
                     self._save(scratch)
-                    flag.exit()
+                    raise SystemExit(TERMINATED)
                 if scratch.due():
                     self._save(scratch)
         advance(self._check(scratch))
