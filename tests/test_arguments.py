@@ -167,7 +167,7 @@ def test_numbers_of_samples_out_of_range(n: Any) -> None:
         for use in (
             lambda model=model: model.sample(n),
             lambda model=model: model.sample_pairs(n),
-            lambda model=model: sampling.sample(model, n, "prior", seed=0),
+            lambda model=model: model.sample_pairs(n, "prior", seed=0),
             lambda model=model: sampling.sample_images(model, n, "prior", seed=0),
         ):
             with pytest.raises(ConfigError, match=r"^n = .*: must be a whole number, at least 0"):
@@ -184,7 +184,7 @@ def test_a_seed_fixes_samples() -> None:
         state = torch.get_rng_state()
         a, b, c = (model.sample(5, seed=seed) for seed in (1, 1, 2))
         assert torch.equal(a, b) and not torch.equal(a, c), family
-        assert torch.equal(a, sampling.sample(model, 5, "prior", seed=1)[1])
+        assert torch.equal(a, model.sample_pairs(5, "prior", seed=1)[1])
         assert torch.equal(torch.get_rng_state(), state), family
         y = torch.zeros(4, dtype=torch.int64)
         named = {"y": y} if model.conditional else {}

@@ -14,6 +14,7 @@ from torch.nn import functional
 import t3vae
 from t3vae import models, networks
 from t3vae.errors import ConfigError
+from t3vae.models import inputs
 from t3vae.networks import cnn, taps
 from t3vae.runtime import files
 from t3vae.runtime.scratch import Scratch
@@ -179,7 +180,7 @@ def test_gradients_written_in_place_are_the_same() -> None:
     model = build({"family": "t3vae", "nu": 5.0}, side=32)
     plain = copy.deepcopy(model)
     FlatAdam(model.parameters(), learning_rate=0.01)
-    x = batches.to_float(images(side=32))
+    x = inputs.to_float(images(side=32))
     torch.manual_seed(0)
     model.loss_and_gradients(x)
     torch.manual_seed(0)
@@ -234,7 +235,7 @@ def test_a_batch_of_one_image_can_train() -> None:
 
 def test_reduced_precision_is_close_and_only_of_the_networks() -> None:
     losses, kinds = [], []
-    x = batches.to_float(images(side=32))
+    x = inputs.to_float(images(side=32))
     for precision in batches.PRECISIONS:
         model = build({"family": "vae"}, side=32)
         model.decoder.register_forward_hook(lambda m, i, o: kinds.append((i[0].dtype, o.dtype)))

@@ -153,12 +153,12 @@ def array_bytes() -> bytes:
 
 @pytest.mark.filterwarnings("ignore:Reading `.npy`")
 @settings(max_examples=300, deadline=None)
-@given(edits=EDITS, mapped=st.booleans())
-def test_damaged_arrays(folder, edits, mapped) -> None:
+@given(edits=EDITS)
+def test_damaged_arrays(folder, edits) -> None:
     """The header is all that an array file checks; content is checked by its manifest."""
     path = folder / "a.npy"
     path.write_bytes(edited(array_bytes(), edits))
-    read = refusal_or(lambda: files.read_npy(path, mapped=mapped), path)
+    read = refusal_or(lambda: files.read_npy(path), path)
     assert read is None or (isinstance(read, np.ndarray) and not read.dtype.hasobject)
 
 
@@ -178,21 +178,19 @@ def test_made_up_array_headers(folder, header) -> None:
     text = header.encode("latin-1", "replace") + b"\n"
     path = folder / "a.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(16))
-    for mapped in (True, False):
-        with pytest.raises(DataError):
-            files.read_npy(path, mapped=mapped)
+    with pytest.raises(DataError):
+        files.read_npy(path)
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-def test_other_formats_are_no_arrays(folder, mapped) -> None:
+def test_other_formats_are_no_arrays(folder) -> None:
     path = folder / "a.npy"
     with open(path, "wb") as stream:
         np.savez(stream, a=np.zeros(3))
     with pytest.raises(DataError):
-        files.read_npy(path, mapped=mapped)
+        files.read_npy(path)
     path.write_bytes(pickle.dumps(np.zeros(3)))
     with pytest.raises(DataError):
-        files.read_npy(path, mapped=mapped)
+        files.read_npy(path)
 
 
 # --- JSON ---------------------------------------------------------------------------------------

@@ -63,9 +63,9 @@ def test_joint_encoder_is_jointly_t_where_the_lower_level_ignores_the_upper() ->
     with torch.no_grad():
         model.lower.weight[:, -2:] = 0.0
     x = torch.randn(1, 3, dtype=torch.float64)
-    e = model._encode_and_draw(x)
-    scale = torch.exp(0.5 * torch.cat([e.logvar1, e.logvar2], 1)) / math.sqrt(1 + 3 / 4.0)
-    distribution = MultivariateT(torch.cat([e.mu1, e.mu2], 1), scale, 4.0 + 3)
+    (mu1, logvar1, mu2, logvar2, _), _ = model._encode_and_draw(x)
+    scale = torch.exp(0.5 * torch.cat([logvar1, logvar2], 1)) / math.sqrt(1 + 3 / 4.0)
+    distribution = MultivariateT(torch.cat([mu1, mu2], 1), scale, 4.0 + 3)
     z = torch.randn(6, 1, 5, dtype=torch.float64)
     torch.testing.assert_close(model.encode(x).log_prob(z), distribution.log_prob(z))
 

@@ -10,8 +10,8 @@ when they are used.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,44 +68,28 @@ def prepare(
     """
     function = catalogue.load({config["source"]: _entry(config)}, config["source"], "source")
     places = (Path() if root is None else Path(root),) if function.__name__ == "read" else ()
-    built = function(config, *places)
-    with _whole_or_nothing(folder, [*names(config), "manifest.json"]):
-        _write(config, folder, provenance, built)
-
-
-@contextmanager
-def _whole_or_nothing(folder: Path, written: Sequence[str]) -> Iterator[None]:
-    """Remove the manifest at the start, and every file when something goes wrong."""
-    try:
-        (folder / "manifest.json").unlink(missing_ok=True)
-        yield
-    except BaseException:
-        for name in written:
-            with suppress(OSError):
-                (folder / name).unlink(missing_ok=True)
-        raise
-
-
-def _write(
-    config: Mapping[str, Any],
-    folder: Path,
-    provenance: Mapping[str, Any],
-    built: Mapping[str, Any],
-) -> None:
+    built, manifest = function(config, *places), folder / "manifest.json"
     arrays = {}
-    for file in names(config):
-        array = built["arrays"][file.removesuffix(".npy")]
-        arrays[file] = _describe(folder / file, array)
-        files.write_npy(folder / file, array)
-    manifest = {
-        **built.get("extra", {}),
-        "dataset": config["dataset"],
-        "config": dict(config),
-        "arrays": arrays,
-        "tail_index": built["tail_index"],
-        "provenance": dict(provenance),
-    }
-    files.write_json(folder / "manifest.json", manifest)
+    try:
+        manifest.unlink(missing_ok=True)
+        for file in names(config):
+            array = built["arrays"][file.removesuffix(".npy")]
+            arrays[file] = _describe(folder / file, array)
+            files.write_npy(folder / file, array)
+        description = {
+            **built.get("extra", {}),
+            "dataset": config["dataset"],
+            "config": dict(config),
+            "arrays": arrays,
+            "tail_index": built["tail_index"],
+            "provenance": dict(provenance),
+        }
+        files.write_json(manifest, description)
+    except BaseException:
+        for path in (*(folder / name for name in names(config)), manifest):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise
 
 
 def load_distribution(config: Mapping[str, Any]) -> Any | None:
@@ -117,7 +101,8 @@ def load_distribution(config: Mapping[str, Any]) -> Any | None:
     Raises:
         ConfigError: no such source.
     """
-    distribution = getattr(_module(config), "distribution", None)
+    module = import_module(_entry(config).code.partition(":")[0])
+    distribution = getattr(module, "distribution", None)
     return None if distribution is None else distribution(config)
 
 
@@ -129,10 +114,6 @@ def _entry(config: Mapping[str, Any]) -> Source:
             f"Known sources: {', '.join(SOURCES)}."
         )
     return found
-
-
-def _module(config: Mapping[str, Any]) -> Any:
-    return import_module(_entry(config).code.partition(":")[0])
 
 
 def _describe(path: Path, array: np.ndarray) -> dict[str, Any]:

@@ -66,11 +66,8 @@ class BivariateTMixture:
         noise_nu: float = 6.0,
         noise_scale: float = 1.0,
     ) -> None:
-        for name, value in (
-            ("period", period),
-            ("noise_nu", noise_nu),
-            ("noise_scale", noise_scale),
-        ):
+        positive = {"period": period, "noise_nu": noise_nu, "noise_scale": noise_scale}
+        for name, value in positive.items():
             if not 0 < value < np.inf:
                 raise ConfigError(f"{name} = {value!r}: must be a finite number greater than 0.")
         if not np.isfinite(amplitude):

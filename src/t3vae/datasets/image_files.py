@@ -196,7 +196,13 @@ def read_images(
         DataError: a file is missing or not an image of the wanted kind.
         ConfigError: Pillow is not installed.
     """
-    _need_pillow()
+    try:
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"Pillow cannot be imported ({error}), and images need it. "
+            "Install the extra: pip install 't3vae[images]'."
+        ) from error
     images = blank((len(names), channels, size, size), root)
     total = hashlib.sha256()
     with progress.bar(len(names), label, unit="image") as seen:
@@ -209,16 +215,6 @@ def read_images(
             )
             seen.update()
     return images, total.hexdigest()
-
-
-def _need_pillow() -> None:
-    try:
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"Pillow cannot be imported ({error}), and images need it. "
-            "Install the extra: pip install 't3vae[images]'."
-        ) from error
 
 
 def blank(shape: Sequence[int], root: Path) -> Bytes:

@@ -36,11 +36,23 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
     Raises:
         DataError: no such folder, no images, or a file that is not an image of the wanted kind.
     """
-    shelf = _open(config, root)
+    folder = folder_of(config, root)
+    hint = (
+        "Put images there as train/<class>/* and test/<class>/*, or as <class>/*, or name "
+        f"another folder or zip archive with datasets.{config['dataset']}.folder in params.yaml."
+    )
+    shelf = open_shelf(folder, hint)
+    if not shelf.names:
+        raise DataError(f"{folder}: an empty folder: no image in it. {hint}")
     tops = {name.partition("/")[0] for name in shelf.folders}
     if "train" in tops:
         found = {split: _classes(shelf, split) for split in SPLITS if split in tops}
-        _nothing_else(shelf, tops)
+        others = sorted(tops - set(SPLITS)) + [name for name in shelf.names if "/" not in name]
+        if others:
+            raise DataError(
+                f"{shelf.where(others[0])}: stands beside train; only {', '.join(SPLITS)} may. "
+                "Move it."
+            )
         _same_classes(shelf, found)
     elif tops & {"test", "validation"}:
         raise DataError(f"{shelf.path}: has no folder train beside {', '.join(sorted(tops))}.")
@@ -71,18 +83,6 @@ def read(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
         parts.get("validation"),
         sources=sources,
     )
-
-
-def _open(config: Mapping[str, Any], root: Path) -> Shelf:
-    folder = folder_of(config, root)
-    hint = (
-        "Put images there as train/<class>/* and test/<class>/*, or as <class>/*, or name "
-        f"another folder or zip archive with datasets.{config['dataset']}.folder in params.yaml."
-    )
-    shelf = open_shelf(folder, hint)
-    if not shelf.names:
-        raise DataError(f"{folder}: an empty folder: no image in it. {hint}")
-    return shelf
 
 
 def _classes(shelf: Shelf, split: str) -> dict[str, list[str]]:
@@ -123,15 +123,6 @@ def _classes(shelf: Shelf, split: str) -> dict[str, list[str]]:
                 f"{shelf.where(prefix + name)}: a class with no image. Fill or remove it."
             )
     return found
-
-
-def _nothing_else(shelf: Shelf, tops: set[str]) -> None:
-    others = sorted(tops - set(SPLITS))
-    others += [name for name in shelf.names if "/" not in name]
-    if others:
-        raise DataError(
-            f"{shelf.where(others[0])}: stands beside train; only {', '.join(SPLITS)} may. Move it."
-        )
 
 
 def _same_classes(shelf: Shelf, found: Mapping[str, Mapping[str, Any]]) -> None:

@@ -82,7 +82,7 @@ def assemble(
         train, test, dropped["train"] = _set_aside(train, classes, config)
     _not_empty(test, classes, place, "test")
     names["test"], names["validation"] = test.names, (validation or test).names
-    test_rows, hashes = _balanced(test, number, seed), {"test": fingerprints(test.images)}
+    test_rows, hashes = _balanced(test.labels, number, seed), {"test": fingerprints(test.images)}
     if validation is None:
         fraction = config["validation_fraction"]
         validation_rows, test_rows, dropped["test"] = _part(
@@ -117,29 +117,20 @@ def assemble(
 
     train_rows = _long_tail(full, sizes, config, place)
     chosen = full.rows(train_rows)
-    arrays = {
-        "train": chosen.images,
-        "train_labels": chosen.labels,
-        "train_index": train_rows,
-        "validation": validation.images,
-        "validation_labels": validation.labels,
-        "validation_index": validation_rows,
-        "test": test.images,
-        "test_labels": test.labels,
-        "test_index": test_rows,
-        "full_train": full.images,
-        "full_train_labels": full.labels,
-    }
+    splits = {"train": chosen, "validation": validation, "test": test, "full_train": full}
+    rows = {"train": train_rows, "validation": validation_rows, "test": test_rows}
+    arrays = {f"{split}_index": index for split, index in rows.items()}
+    for split, part in splits.items():
+        arrays |= {split: part.images, f"{split}_labels": part.labels}
     counts = {
-        split: np.bincount(arrays[f"{split}_labels"], minlength=number).tolist()
-        for split in ("train", "validation", "test", "full_train")
+        split: np.bincount(part.labels, minlength=number).tolist() for split, part in splits.items()
     }
     extra = {
         **manifest(config, classes, sources),
         "class_counts": counts,
         "groups": long_tail.class_groups(counts["train"]),
-        "indices": {split: f"{split}_index.npy" for split in ("train", "validation", "test")},
-        "dropped": {split: rows.tolist() for split, rows in dropped.items()},
+        "indices": {split: f"{split}_index.npy" for split in rows},
+        "dropped": {split: index.tolist() for split, index in dropped.items()},
     }
     if names["train"] is not None:
         extra["dropped_files"] = {
@@ -188,10 +179,10 @@ def _not_empty(images: Images, classes: Sequence[str], place: str, split: str) -
             raise DataError(f"{place}: class {name} has no {split} image.")
 
 
-def _balanced(images: Images, number: int, seed: int) -> Array:
+def _balanced(labels: Array, number: int, seed: int) -> Array:
     """Return rows with as many images of each class as the smallest class has."""
-    smallest = int(np.bincount(images.labels, minlength=number).min())
-    return long_tail.select(images.labels, [smallest] * number, seed, "data/test")
+    smallest = int(np.bincount(labels, minlength=number).min())
+    return long_tail.select(labels, [smallest] * number, seed, "data/test")
 
 
 def _set_aside(
@@ -200,10 +191,7 @@ def _set_aside(
     """Split images into training and test images, as many test images of each class.
 
     Test images are chosen among different ones. Their copies among the others, which would be
-    test images in the training set, are left out.
-
-    Returns:
-        Training images, test images, and the rows that are left out.
+    test images in the training set, are left out; their rows are the third of the results.
     """
     fraction = float(config["test_fraction"])
     hashes = fingerprints(images.images)
@@ -237,19 +225,8 @@ def _part(
     """Choose the test rows that become validation rows, as many of each class.
 
     Those of which there is no copy are taken where they are enough, so that all others remain
-    test images; else different ones, whose copies are no test images then.
-
-    Args:
-        test: images of the test split.
-        rows: those that are used, as many of each class.
-        hashes: hash of each image of ``test``.
-        number: classes.
-        fraction: part of the rows of each class.
-        seed: root seed.
-        place: name of the data set for messages.
-
-    Returns:
-        Validation rows, test rows, and rows that are left out as copies.
+    test images; else different ones, whose copies are no test images then. What comes back:
+    validation rows, test rows, and rows that are left out as copies.
     """
     different = rows[_different(hashes[rows])]
     _, where, times = np.unique(hashes[rows], return_inverse=True, return_counts=True)
@@ -268,8 +245,7 @@ def _part(
     copies = np.isin(hashes[rest], hashes[held])
     left, rest = rest[copies], rest[~copies]
     if len(left):
-        smallest = int(np.bincount(test.labels[rest], minlength=number).min())
-        rest = rest[long_tail.select(test.labels[rest], [smallest] * number, seed, "data/test")]
+        rest = rest[_balanced(test.labels[rest], number, seed)]
     return held, rest, left
 
 

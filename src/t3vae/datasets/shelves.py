@@ -13,7 +13,7 @@ import re
 import stat
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -292,22 +292,20 @@ def _each_once(files: Iterable[tuple[str, bytes]], place: str) -> list[str]:
     """
     seen: dict[str, bytes] = {}
     for name, given in files:
+        if seen.get(name) == given:
+            raise DataError(
+                f"{place}: {_readable(given)}: there twice. Pack or fetch the archive again."
+            )
         if name in seen:
-            raise DataError(_twice(place, name, sorted([seen[name], given])))
+            first, second = sorted([seen[name], given])
+            try:
+                differ = f"{first.decode()!a} and {second.decode()!a}"
+            except UnicodeDecodeError:
+                differ = f"{first!a} and {second!a}"
+            raise DataError(
+                f"{place}: {_readable(name.encode('utf-8', 'surrogateescape'))}: there twice, "
+                f"spelled {differ}, which are the same name (in Unicode's form NFC, with / between "
+                "folders). Rename or remove one."
+            )
         seen[name] = given
     return sorted(seen)
-
-
-def _twice(place: str, name: str, spelled: Sequence[bytes]) -> str:
-    first, second = spelled
-    if first == second:
-        return f"{place}: {_readable(first)}: there twice. Pack or fetch the archive again."
-    try:
-        differ = ascii(first.decode()), ascii(second.decode())
-    except UnicodeDecodeError:
-        differ = ascii(first), ascii(second)
-    shown = _readable(name.encode("utf-8", "surrogateescape"))
-    return (
-        f"{place}: {shown}: there twice, spelled {' and '.join(differ)}, which are the same name "
-        "(in Unicode's form NFC, with / between folders). Rename or remove one."
-    )

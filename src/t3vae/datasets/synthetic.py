@@ -19,13 +19,7 @@ from t3vae.datasets import SPLITS
 from t3vae.errors import ConfigError
 from t3vae.runtime.seeding import numpy_generator
 
-__all__ = [
-    "UNIVARIATE",
-    "UnivariateTMixture",
-    "build",
-    "distribution",
-    "drawn",
-]
+__all__ = ["UNIVARIATE", "UnivariateTMixture", "build", "distribution", "drawn"]
 
 Array = NDArray[np.float64]
 
@@ -162,10 +156,7 @@ class UnivariateTMixture:
             raise ConfigError(f"probability {q}: must be greater than 0 and less than 1.")
         means = -self.means if left else self.means
         ends = means - self.deviations * special.stdtrit(self.nus, q[..., None])
-        low, high = (
-            ends.min(-1),
-            ends.max(-1),
-        )  # a mixture quantile lies between the components'
+        low, high = ends.min(-1), ends.max(-1)  # a mixture quantile lies between its components'
         pad = 1e-12 * (1 + np.maximum(np.abs(low), np.abs(high)))
         low, high = low - pad, high + pad
         y = (low + high) / 2

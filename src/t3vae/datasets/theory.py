@@ -52,11 +52,6 @@ def regularizer(variance: np.ndarray, constants: GammaConstants) -> np.ndarray:
     return np.asarray(constants.v_star * value)
 
 
-def _gaussian(variance: np.ndarray, m: int) -> np.ndarray:
-    """Return 2 KL(N(0, s I) || N(0, I)) = m (s - 1 - log s), the limit for infinite nu."""
-    return np.asarray(m * (variance - 1.0 - np.log(variance)))
-
-
 def build(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arrays of all theory curves, rows sorted by curve and abscissa.
 
@@ -79,7 +74,8 @@ def _regularizer_curves(block: Mapping[str, Any]) -> np.ndarray:
     for nu in block["nu"]:
         curve = regularizer(variance, gamma_constants(float(nu), n, m, sigma))
         rows.append(np.column_stack([np.full_like(variance, nu), variance, curve]))
-    limit = _gaussian(variance, m)
+    # 2 KL(N(0, s I) || N(0, I)), the limit for infinite nu
+    limit = m * (variance - 1.0 - np.log(variance))
     rows.append(np.column_stack([np.full_like(variance, GAUSSIAN), variance, limit]))
     return np.concatenate(rows)
 

@@ -240,13 +240,7 @@ def load(options: Mapping[str, Any], folder: Path, device: str = "cpu") -> _Load
         )
     header, tensors = files.read_tensors_header(path), files.read_tensors(path)
     try:
-        description = json.loads(header["description"])
-        net = Classifier(
-            description["data_shape"],
-            description["outputs"],
-            width=description["width"],
-            features=description["features"],
-        )
+        net = Classifier(**json.loads(header["description"]))
         net.load_state_dict({name: torch.from_numpy(v.copy()) for name, v in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(

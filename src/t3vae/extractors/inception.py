@@ -70,7 +70,7 @@ class _LastBlock(nn.Module):
 
 
 class InceptionFeatures(nn.Module):
-    """Pool features [B, 2048] of images [B, C, H, W] with values from 0 to 1.
+    """Pool features [B, 2048] of images [B, C, H, W] with values from 0 to 1; an extractor.
 
     Args:
         weights: tensors by the names of the published file, or None for random ones.
@@ -78,6 +78,8 @@ class InceptionFeatures(nn.Module):
     Raises:
         RuntimeError: tensors of another network.
     """
+
+    protocol = PROTOCOL
 
     def __init__(self, weights: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
@@ -103,22 +105,13 @@ class InceptionFeatures(nn.Module):
         features: Tensor = self.net(2 * x - 1)
         return features
 
-
-class _Loaded:
-    """The network as an extractor."""
-
-    protocol = PROTOCOL
-
-    def __init__(self, net: InceptionFeatures, device: str) -> None:
-        self.net, self.device = net.to(device).eval(), device
-
     @torch.no_grad()
     def extract(self, images: np.ndarray) -> Extracted:
         """Return features; this network knows no classes of the data set."""
-        found = []
+        found, device = [], next(self.parameters()).device
         for start in range(0, len(images), BLOCK):
-            block = torch.from_numpy(np.array(images[start : start + BLOCK])).to(self.device)
-            found.append(self.net(block.float() / 255.0).cpu().numpy())
+            block = torch.from_numpy(np.array(images[start : start + BLOCK])).to(device)
+            found.append(self(block.float() / 255.0).cpu().numpy())
         return Extracted(np.concatenate(found), None)
 
 
@@ -133,7 +126,7 @@ def missing_message(place: str, reason: str = "") -> str:
     )
 
 
-def load(options: Mapping[str, Any], folder: Path, device: str = "cpu") -> _Loaded:
+def load(options: Mapping[str, Any], folder: Path, device: str = "cpu") -> InceptionFeatures:
     """Return the network with the published weights.
 
     Args:
@@ -164,4 +157,4 @@ def load(options: Mapping[str, Any], folder: Path, device: str = "cpu") -> _Load
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise DataError(f"{path}: weights of another network ({first}).") from error
-    return _Loaded(net, device)
+    return net.to(device).eval()

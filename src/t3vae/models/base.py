@@ -177,6 +177,8 @@ class Model(nn.Module):
 
     encoder_activation: ClassVar[str | None] = None
     decoder_channels: ClassVar[int] = 1
+    hyperparameter_names: ClassVar[tuple[str, ...]] = ("beta",)
+    """Parameters of the family, each an attribute of this name."""
     conditional: ClassVar[bool] = False
     """Whether data come with a label; see :class:`t3vae.models.conditional.ConditionalModel`."""
     writes_slopes: ClassVar[bool] = False
@@ -336,7 +338,7 @@ class Model(nn.Module):
 
     def hyperparameters(self) -> dict[str, Any]:
         """Parameters of the family, as they stand in ``params.yaml``."""
-        return {"beta": self.beta}
+        return {name: getattr(self, name) for name in self.hyperparameter_names}
 
     # -- distributions ------------------------------------------------------------------------
 
@@ -510,24 +512,43 @@ class Model(nn.Module):
         seed: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return latent points [n, m] and the data points decoded from them."""
+        z, x, _ = self._drawn(n, latent, mean=mean, block=block, seed=seed)
+        return z, x
+
+    def _drawn(
+        self, n: int, latent: str, *, mean: bool, block: int, seed: int | None, y: Any = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return latent points, data points and, for models that have them, labels."""
         n, block = arguments.whole("n", n, 0), arguments.whole("block", block, 1)
         self.check_networks()
-        distribution, reference = self.latent_distribution(latent), self._zeros()
-        latents = [reference.new_empty(0, self.latent_dim)]
-        points = [reference.new_empty(0, *self.data_shape)]
+        like = self._zeros()
+        points = [like.new_empty(0, *self.data_shape)]
+        latents, labels = [like.new_empty(0, self.latent_dim)], [like.new_empty(0).long()]
         with inputs.checked(), self.stream(seed, self.latent_stream(latent)):
-            for start in range(0, n, block):
-                z = distribution.sample(torch.Size((min(block, n - start),))).to(reference)
-                x = self.decoder_mean(z) if mean else self.decode(z).sample()
+            for z, *known in self._draw_latents(n, latent, block, y):
+                x = self.decoder_mean(z) if mean else self.decode(z, *known).sample()
                 latents.append(z)
                 points.append(x.reshape(-1, *self.data_shape))
-        return torch.cat(latents), torch.cat(points)
+                labels += known
+        return torch.cat(latents), torch.cat(points), torch.cat(labels)
+
+    def _draw_latents(
+        self, n: int, latent: str, block: int, y: Any
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """Yield blocks of latent points, each with its labels where the model has them."""
+        distribution, like = self.latent_distribution(latent), self._zeros()
+        for start in range(0, n, block):
+            yield (distribution.sample(torch.Size((min(block, n - start),))).to(like),)
 
     @torch.no_grad()
     @inputs.takes_data
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Return the decoder's location at one latent draw a point, [B, *data_shape]."""
-        return self.decoder_mean(self.encode(x).sample()).reshape(-1, *self.data_shape)
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the decoder's location at one latent draw a point, [B, *data_shape].
+
+        Labels ``y`` [B] are for conditional models.
+        """
+        labels = () if y is None else (y,)
+        return self.decoder_mean(self.encode(x, *labels).sample()).reshape(-1, *self.data_shape)
 
     @torch.no_grad()
     def log_likelihood(
@@ -562,23 +583,18 @@ class Model(nn.Module):
         samples = arguments.whole("samples", samples, 1)
         self.check_networks()
         points = inputs.data(self, x, name="x")
-        labels = self._given_labels(y, len(points))
+        labels = inputs.labels(self, y, len(points), name="y") if self.conditional else None
         at_once = max(1, _NUMBERS_AT_ONCE // self.data_dim)
         size = max(1, at_once // samples)
         found = [points.new_empty(0)]
-        weigh: Any = self.log_weights
         with inputs.checked(), self.stream(seed, "log_likelihood"):
             for start in range(0, len(points), size):
                 rows = slice(start, start + size)
                 known = {} if labels is None else {"y": labels[rows]}
                 density = {latent: self._density(latent, **known)}
-                weights = weigh(points[rows], samples, density, block=at_once, **known)[latent]
-                found.append(torch.logsumexp(weights, 0) - math.log(samples))
+                weights = self.log_weights(points[rows], samples, density, block=at_once, **known)
+                found.append(torch.logsumexp(weights[latent], 0) - math.log(samples))
         return torch.cat(found)
-
-    def _given_labels(self, y: Any, rows: int) -> Tensor | None:
-        """Return the labels of data, for models that take some."""
-        return None
 
     def _density(self, latent: str, y: Tensor | None = None) -> Distribution:
         """Return the latent distribution of a joint density."""
@@ -593,6 +609,7 @@ class Model(nn.Module):
         distributions: Mapping[str, Distribution],
         *,
         block: int = 131072,
+        y: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return log p(x, z) - log q(z | x) for z ~ q(z | x), [samples, B] for each distribution.
 
@@ -603,28 +620,20 @@ class Model(nn.Module):
         Args:
             x: data, [B, *data_shape].
             samples: importance samples for each point.
-            distributions: latent distributions by name.
+            distributions: latent distributions by name; of a conditional model those given the
+                label of each point (see its ``class_distribution``).
             block: largest number of decoder evaluations at once.
+            y: labels [B], for conditional models: all densities are those given the label.
         """
-        return self._weigh(x, (), samples, distributions, block)
-
-    def _weigh(
-        self,
-        x: Tensor,
-        labels: tuple[Tensor, ...],
-        samples: int,
-        distributions: Mapping[str, Distribution],
-        block: int,
-    ) -> dict[str, Tensor]:
-        """Return the weights of :meth:`log_weights` for data that may have labels."""
         samples = arguments.whole("samples", samples, 1)
+        labels = () if y is None else (y,)
         flat, posterior = x.flatten(1), self.encode(x, *labels)
         result: dict[str, list[Tensor]] = {name: [] for name in distributions}
         step = max(1, block // max(1, len(x)))
         for start in range(0, samples, step):
             count = min(step, samples - start)
             z = posterior.sample(torch.Size((count,)))
-            each = [y.repeat(count) for y in labels]
+            each = [label.repeat(count) for label in labels]
             decoded = self.decode(z.reshape(-1, self.latent_dim), *each)
             target = flat.expand(count, -1, -1).reshape(-1, self.data_dim)
             shared = decoded.log_prob(target).reshape(count, -1) - posterior.log_prob(z)

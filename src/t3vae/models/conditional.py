@@ -9,7 +9,7 @@ a class is in training. The distribution ``fitted`` is one t distribution for ea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -107,18 +107,12 @@ class ConditionalModel(Model):
         return None
 
     def _labels(self, y: Tensor | None) -> Tensor:
-        if y is None:
-            raise ConfigError(f"{type(self).__name__} needs the labels y [B] of its data.")
-        if inputs.is_checked():
+        if y is not None and inputs.is_checked():
             return y.to(self.centres.weight.device, torch.int64)
         return inputs.labels(self, y, name="y")
 
-    def _given_labels(self, y: Any, rows: int) -> Tensor:
-        self._labels(y)
-        return inputs.labels(self, y, rows, name="y")
-
-    def _density(self, latent: str, y: Tensor | None = None) -> Distribution:
-        return self.class_distribution(latent, self._labels(y))
+    def _density(self, latent: str, y: Any = None) -> Distribution:
+        return self.class_distribution(latent, y)
 
     def _heads(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         features = torch.cat([self.encoder(x), self.label(self._labels(y))], 1)
@@ -218,19 +212,6 @@ class ConditionalModel(Model):
         return self.sample_labelled(n, latent, mean=mean, y=y, seed=seed)[2]
 
     @torch.no_grad()
-    def sample_pairs(
-        self,
-        n: int,
-        latent: str = "prior",
-        *,
-        mean: bool = False,
-        block: int = 65536,
-        seed: int | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return latent points [n, m] and the data points decoded from them."""
-        return self.sample_labelled(n, latent, mean=mean, block=block, seed=seed)[1:]
-
-    @torch.no_grad()
     def sample_labelled(
         self,
         n: int,
@@ -242,21 +223,17 @@ class ConditionalModel(Model):
         seed: int | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return labels [n], latent points [n, m] and the data points decoded from them."""
-        n, block = arguments.whole("n", n, 0), arguments.whole("block", block, 1)
-        self.check_networks()
+        z, x, labels = self._drawn(n, latent, mean=mean, block=block, seed=seed, y=y)
+        return labels, z, x
+
+    def _draw_latents(
+        self, n: int, latent: str, block: int, y: Any
+    ) -> Iterator[tuple[Tensor, ...]]:
         distribution = self.latent_distribution(latent)
-        given = None if y is None else self._labels_of_samples(y, n)
-        reference = self._zeros()
-        latents = [reference.new_empty(0, self.latent_dim)]
-        points = [reference.new_empty(0, *self.data_shape)]
-        with inputs.checked(), self.stream(seed, self.latent_stream(latent)):
-            labels = distribution.sample_labels((n,)) if given is None else given
-            for part in labels.split(block) if n else ():
-                z = self.class_distribution(latent, part).sample()
-                x = self.decoder_mean(z) if mean else self.decode(z, part).sample()
-                latents.append(z)
-                points.append(x.reshape(-1, *self.data_shape))
-        return labels, torch.cat(latents), torch.cat(points)
+        given = y is not None
+        labels = self._labels_of_samples(y, n) if given else distribution.sample_labels((n,))
+        for part in labels.split(block) if n else ():
+            yield self.class_distribution(latent, part).sample(), part
 
     def _labels_of_samples(self, y: Any, n: int) -> Tensor:
         """Return labels [n] from one label or [n] of them."""
@@ -266,30 +243,3 @@ class ConditionalModel(Model):
                 f"y of shape {list(labels.shape)}: must be one label, or [{n}] of them."
             )
         return labels.expand(n)
-
-    @torch.no_grad()
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the decoder's location at one latent draw a point, [B, *data_shape]."""
-        return self.decoder_mean(self.encode(x, y).sample()).reshape(-1, *self.data_shape)
-
-    @torch.no_grad()
-    def log_weights(
-        self,
-        x: Tensor,
-        samples: int,
-        distributions: Mapping[str, Distribution],
-        *,
-        block: int = 131072,
-        y: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Return log p(x, z | y) - log q(z | x, y) for z ~ q(z | x, y), [samples, B] each.
-
-        Args:
-            x: data, [B, *data_shape].
-            samples: importance samples for each point.
-            distributions: distributions of z given each point's label, by name; see
-                :meth:`class_distribution`.
-            block: largest number of decoder evaluations at once.
-            y: labels, [B].
-        """
-        return self._weigh(x, (self._labels(y),), samples, distributions, block)

@@ -33,14 +33,11 @@ class DEVAE(Model):
     """
 
     writes_slopes = True
+    hyperparameter_names = ("nu", "beta")
 
     def __init__(self, data_dim: Any, latent_dim: int, *, nu: float, **parts: Any) -> None:
         super().__init__(data_dim, latent_dim, **parts)
         self.nu = check_above("nu", nu, 2.0, "the prior needs a finite variance")
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return {"nu": self.nu, "beta": self.beta}
 
     def prior(self) -> IndependentT:
         """Independent t_1(0, 1, nu) in each latent coordinate."""

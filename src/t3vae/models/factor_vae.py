@@ -53,6 +53,13 @@ class FactorVAE(Model):
         >>> loss.objective.backward()
     """
 
+    hyperparameter_names = (
+        "tc_weight",
+        "beta",
+        "discriminator_width",
+        "discriminator_learning_rate",
+    )
+
     def __init__(
         self,
         data_dim: Any,
@@ -74,15 +81,6 @@ class FactorVAE(Model):
         for inputs, outputs in pairwise(widths):
             layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(_SLOPE, inplace=True)]
         self.discriminator = nn.Sequential(*layers, nn.Linear(widths[-1], 2))
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return {
-            "tc_weight": self.tc_weight,
-            "beta": self.beta,
-            "discriminator_width": self.discriminator_width,
-            "discriminator_learning_rate": self.discriminator_learning_rate,
-        }
 
     def parameter_groups(self) -> list[Group]:
         """Return encoder with decoder, and the discriminator."""

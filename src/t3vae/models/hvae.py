@@ -12,7 +12,6 @@ from t3vae.maths.objectives import gaussian_kl_2x
 from t3vae.models.base import Loss
 from t3vae.models.two_level import Chain, TwoLevel
 from t3vae.models.weighted_gaussian import WeighedGaussian
-from t3vae.settings import arguments
 
 __all__ = ["HVAE"]
 
@@ -39,15 +38,9 @@ class HVAE(WeighedGaussian, TwoLevel):
         torch.Size([3, 4])
     """
 
-    @staticmethod
-    def _all_latent_dims(latent_dim: int, parts: dict[str, Any]) -> int:
-        lower = parts.get("latent_dim_2")
-        upper = arguments.whole("latent_dim", latent_dim, 1)
-        return upper + (upper if lower is None else arguments.whole("latent_dim_2", lower, 1))
-
     def hyperparameters(self) -> dict[str, Any]:
         """Parameters of the family, as they stand in ``params.yaml``."""
-        return {**super().hyperparameters(), "latent_dim_2": self.dims[1]}
+        return {**super().hyperparameters(), "latent_dim_2": self.latent_dim_2}
 
     def prior(self) -> Chain:
         """N(0, k^2 I), then N(mu_theta(z1), k^2 I)."""
@@ -65,7 +58,7 @@ class HVAE(WeighedGaussian, TwoLevel):
 
     def loss(self, x: Tensor) -> Loss:
         """Return the doubled negative ELBO without the decoder's normaliser."""
-        e = self._encode_and_draw(x)
-        upper = gaussian_kl_2x(e.mu1, e.logvar1, self.prior_scale)
-        lower = gaussian_kl_2x(e.mu2 - e.prior_mu2, e.logvar2, self.prior_scale)
-        return self._assemble(self._reconstruction(x, e), upper + lower)
+        (mu1, logvar1, mu2, logvar2, prior_mu2), reconstruction = self._encode_and_draw(x)
+        upper = gaussian_kl_2x(mu1, logvar1, self.prior_scale)
+        lower = gaussian_kl_2x(mu2 - prior_mu2, logvar2, self.prior_scale)
+        return self._assemble(reconstruction, upper + lower)

@@ -16,7 +16,6 @@ images are taken as they are, whatever their type.
 from __future__ import annotations
 
 import functools
-import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_array",
-    "check_bytes",
     "check_uniform",
     "checked",
     "data",
@@ -147,25 +145,18 @@ def _of_numpy(x: Any, name: str) -> np.ndarray:
 
 def _of_pandas(x: Any, name: str) -> np.ndarray:
     """Return a table, a column or an index as numbers; missing values as not-a-number."""
-    columns = getattr(x, "dtypes", None)
-    if getattr(x, "ndim", 1) == 2 and columns is not None:
-        bad = [
-            f"{column} ({kind})"
-            for column, kind in columns.items()
-            if getattr(kind, "kind", "O") not in "biuf"
-        ]
-        if bad:
-            listed = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
-            raise DataError(
-                f"{name}: columns are not numeric: {listed}. Omit them, encode them, or convert "
-                "them by astype(float)."
-            )
-        kinds = list(columns)
-    else:
-        kinds = [x.dtype]
-    if any(getattr(kind, "kind", "O") not in "biuf" for kind in kinds):
+    table = getattr(x, "ndim", 1) == 2 and hasattr(x, "dtypes")
+    kinds = list(x.dtypes.items()) if table else [("", x.dtype)]
+    bad = [f"{of} ({kind})" for of, kind in kinds if getattr(kind, "kind", "O") not in "biuf"]
+    if bad and not table:
         return np.asarray(x, dtype=object)
-    if all(isinstance(kind, np.dtype) for kind in kinds):
+    if bad:
+        listed = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
+        raise DataError(
+            f"{name}: columns are not numeric: {listed}. Omit them, encode them, or convert "
+            "them by astype(float)."
+        )
+    if all(isinstance(kind, np.dtype) for _, kind in kinds):
         array = np.asarray(x)
         return array.astype(np.float64) if array.dtype.kind == "O" else array  # bool beside int
     return np.asarray(x.to_numpy(dtype=np.float64, na_value=np.nan))
@@ -251,7 +242,6 @@ def data(
     name: str = "data",
     bytes_stay: bool = False,
     least: int = 0,
-    part: bool = False,
 ) -> Tensor:
     """Return data [N, *data_shape] on the device of a model, in its type.
 
@@ -261,7 +251,6 @@ def data(
         name: what a message calls it.
         bytes_stay: leave images of whole numbers as bytes; :func:`to_float` makes shares of them.
         least: smallest N.
-        part: these are some rows of data that :func:`check_bytes` has seen.
 
     Raises:
         DataError: no numbers, another shape, values that are not finite, images outside their
@@ -282,7 +271,7 @@ def data(
         raise DataError(_wrong_shape(given, shape, name, least))
     images = len(shape) == IMAGE_AXES
     if images and not given.is_floating_point() and given.dtype != torch.bool:
-        given = _as_bytes(given, name, ambiguous=part)
+        given = _as_bytes(given, name)
     given = given.to(device).contiguous()
     if images and given.dtype == torch.uint8:
         return given if bytes_stay else to_float(given, dtype)
@@ -310,29 +299,10 @@ def _wrong_shape(given: Tensor, shape: list[int], name: str, least: int) -> str:
     return text
 
 
-def check_bytes(model: Model, x: Tensor | np.ndarray, name: str = "data") -> None:
-    """Refuse images of whole numbers that are no bytes, before they are taken in parts.
-
-    Raises:
-        DataError: a value is outside 0..255, or the largest is 1.
-    """
-    kind = str(x.dtype).removeprefix("torch.")
-    numeric = "int" in kind and math.prod(x.shape) > 0
-    if numeric and len(model.data_shape) == IMAGE_AXES:
-        numbers = tensor(x) if isinstance(x, Tensor) else x
-        _check_range(int(numbers.min()), int(numbers.max()), kind, name)
-
-
-def _as_bytes(x: Tensor, name: str, *, ambiguous: bool) -> Tensor:
+def _as_bytes(x: Tensor, name: str) -> Tensor:
     """Return images of whole numbers as bytes."""
-    if x.numel() > 0 and not (ambiguous and x.dtype == torch.uint8):
-        low, high = (int(value) for value in torch.aminmax(x))
-        if not (ambiguous and high == 1):
-            _check_range(low, high, str(x.dtype).removeprefix("torch."), name)
-    return x.to(torch.uint8)
-
-
-def _check_range(low: int, high: int, kind: str, name: str) -> None:
+    low, high = (int(value) for value in torch.aminmax(x)) if x.numel() else (0, 0)
+    kind = str(x.dtype).removeprefix("torch.")
     if low < 0 or high > 255:
         raise DataError(
             f"{name}: images of whole numbers ({kind}) from {low} to {high}: must be 0..255. "
@@ -343,6 +313,7 @@ def _check_range(low: int, high: int, kind: str, name: str) -> None:
             f"{name}: images of whole numbers ({kind}) from {low} to 1, which could be bytes or "
             "shares. Give numbers in [0, 1] (x * 1.0), or bytes up to 255 (x * 255)."
         )
+    return x.to(torch.uint8)
 
 
 def _check_values(x: Tensor, name: str, *, unit: bool) -> None:
@@ -390,8 +361,11 @@ def labels(model: Any, y: Any, rows: int | None = None, *, name: str = "labels")
         name: what a message calls them.
 
     Raises:
+        ConfigError: there are none.
         DataError: another shape, values that are not whole, or outside 0 .. classes - 1.
     """
+    if y is None:
+        raise ConfigError(f"{type(model).__name__} needs the labels y [B] of its data.")
     given = tensor(as_array(y, name))
     if rows is not None and list(given.shape) != [rows]:
         raise DataError(f"{name} of shape {list(given.shape)}: must be [{rows}], one for each row.")

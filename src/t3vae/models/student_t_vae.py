@@ -39,16 +39,13 @@ class StudentTVAE(Model):
     """
 
     decoder_channels = 3
+    hyperparameter_names = ("beta", "nu_floor")
 
     def __init__(
         self, data_dim: Any, latent_dim: int, *, nu_floor: float = 1.0, **parts: Any
     ) -> None:
         super().__init__(data_dim, latent_dim, **parts)
         self.nu_floor = check_above("nu_floor", nu_floor, 0.0, "samples overflow without a floor")
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return {"beta": self.beta, "nu_floor": self.nu_floor}
 
     def _decoded(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return location, log-precision and log-nu, [B, n] each."""

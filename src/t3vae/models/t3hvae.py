@@ -52,6 +52,8 @@ class T3HVAE(TwoLevel):
         torch.Size([3, 4])
     """
 
+    hyperparameter_names = ("nu", "beta", "objective", "latent_dim_2")
+
     def __init__(
         self,
         data_dim: Any,
@@ -59,10 +61,9 @@ class T3HVAE(TwoLevel):
         *,
         nu: float,
         objective: str = "per_level",
-        sigma: float = 1.0,
         **parts: Any,
     ) -> None:
-        super().__init__(data_dim, latent_dim, sigma=sigma, **parts)
+        super().__init__(data_dim, latent_dim, **parts)
         self.nu = check_above("nu", nu, 2.0, "the objective needs a finite prior variance")
         if objective not in OBJECTIVES:
             raise ConfigError(f"objective = {objective!r}: must be per_level or joint.")
@@ -70,15 +71,6 @@ class T3HVAE(TwoLevel):
         m1, m2 = self.dims
         self.flat = gamma_constants(self.nu, self.data_dim, m1 + m2, self.sigma)
         self.constants = hierarchical_constants(self.nu, self.data_dim, m1, m2, self.sigma)
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return {
-            "nu": self.nu,
-            "beta": self.beta,
-            "objective": self.objective,
-            "latent_dim_2": self.dims[1],
-        }
 
     def entropy_weight(self, posterior: Any) -> None:
         """One factor for each level, hence None."""
@@ -138,11 +130,10 @@ class T3HVAE(TwoLevel):
 
     def loss(self, x: Tensor) -> Loss:
         """Return the objective with one draw of each level a point."""
-        e = self._encode_and_draw(x)
-        levels = (e.mu1, e.logvar1, e.mu2, e.logvar2, e.prior_mu2)
+        levels, reconstruction = self._encode_and_draw(x)
         if self.objective == "joint":
             regularizer = joint_hierarchical_regularizer(*levels, self.flat)
         else:
             upper, lower = hierarchical_regularizers(*levels, self.constants)
             regularizer = upper + lower
-        return self._assemble(self._reconstruction(x, e), regularizer)
+        return self._assemble(reconstruction, regularizer)

@@ -28,17 +28,13 @@ class HeavyTailed(Model):
         ConfigError: nu is 2 or less.
     """
 
-    def __init__(
-        self, data_dim: Any, latent_dim: int, *, nu: float, sigma: float = 1.0, **parts: Any
-    ) -> None:
-        super().__init__(data_dim, latent_dim, sigma=sigma, **parts)
+    hyperparameter_names = ("nu", "beta")
+
+    def __init__(self, data_dim: Any, latent_dim: int, *, nu: float, **parts: Any) -> None:
+        super().__init__(data_dim, latent_dim, **parts)
         self.nu = check_above("nu", nu, 2.0, "the objective needs a finite prior variance")
         self.constants = gamma_constants(self.nu, self.data_dim, self.latent_dim, self.sigma)
         self._encoder_factor = 1.0 / math.sqrt(1.0 + self.data_dim / self.nu)
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return {"nu": self.nu, "beta": self.beta}
 
     def _posterior(self, mu: Tensor, logvar: Tensor) -> MultivariateT:
         scale = torch.exp(0.5 * logvar).mul(self._encoder_factor)

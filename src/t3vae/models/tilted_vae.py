@@ -42,6 +42,8 @@ class TiltedVAE(Model):
         torch.Size([5, 4])
     """
 
+    hyperparameter_names = ("tilt", "beta")
+
     def __init__(self, data_dim: Any, latent_dim: int, *, tilt: float, **parts: Any) -> None:
         super().__init__(data_dim, latent_dim, **parts)
         self.tilt = arguments.real("tilt", tilt)
@@ -52,10 +54,6 @@ class TiltedVAE(Model):
     def encoder_width(self) -> int | None:
         """Only a mean: m."""
         return self.latent_dim
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return {"tilt": self.tilt, "beta": self.beta}
 
     def prior(self) -> Distribution:
         """The tilted Gaussian."""

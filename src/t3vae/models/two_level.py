@@ -6,7 +6,7 @@ The latent variable of the contract is the pair z = [z1, z2], of dimension m1 + 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,10 @@ from t3vae.maths.distributions import check_event
 from t3vae.models.base import Model
 from t3vae.settings import arguments
 
-__all__ = ["Chain", "Encoded", "TwoLevel", "feature_width"]
+__all__ = ["Chain", "TwoLevel", "feature_width"]
+
+
+_Levels = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def feature_width(encoder: nn.Module) -> int:
@@ -86,18 +89,6 @@ class Chain(Distribution):
         return density
 
 
-class Encoded(NamedTuple):
-    """Encoder outputs and samples of both levels, [B, m1] or [B, m2] each."""
-
-    mu1: Tensor
-    logvar1: Tensor
-    z1: Tensor
-    mu2: Tensor
-    logvar2: Tensor
-    z2: Tensor
-    prior_mu2: Tensor
-
-
 class TwoLevel(Model):
     """Base of the two-level models: q(z1 | x) q(z2 | x, z1), p(z1) p(z2 | z1) p(x | z1, z2).
 
@@ -113,7 +104,7 @@ class TwoLevel(Model):
     ) -> None:
         upper = arguments.whole("latent_dim", latent_dim, 1)
         lower = upper if latent_dim_2 is None else arguments.whole("latent_dim_2", latent_dim_2, 1)
-        self.dims = (upper, lower)
+        self.dims, self.latent_dim_2 = (upper, lower), lower
         super().__init__(data_dim, latent_dim, **parts)
         m1, m2 = self.dims
         self.latent_dim = m1 + m2
@@ -157,17 +148,15 @@ class TwoLevel(Model):
 
         return Chain(self._upper_distribution(mu1, logvar1), lower, self.dims)
 
-    def _encode_and_draw(self, x: Tensor) -> Encoded:
+    def _encode_and_draw(self, x: Tensor) -> tuple[_Levels, Tensor]:
+        """Return encoder outputs of both levels with the prior location, and reconstruction [B]."""
         features = self.encoder(x)
         mu1, logvar1 = self.upper(features).chunk(2, 1)
         z1 = self._upper_distribution(mu1, logvar1).rsample()
         mu2, logvar2 = self._lower_heads(features, z1)
         z2 = self._lower_distribution(mu2, logvar2, z1, mu1, logvar1).rsample()
-        return Encoded(mu1, logvar1, z1, mu2, logvar2, z2, self.prior_location(z1))
-
-    def _reconstruction(self, x: Tensor, encoded: Encoded) -> Tensor:
-        z = torch.cat([encoded.z1, encoded.z2], 1)
-        return self._squared_error(x, self.decoder(z))
+        levels = mu1, logvar1, mu2, logvar2, self.prior_location(z1)
+        return levels, self._squared_error(x, self.decoder(torch.cat([z1, z2], 1)))
 
     def _upper_zeros(self) -> Tensor:
         return self._zeros()[: self.dims[0]]

@@ -39,6 +39,7 @@ class VAEst(Model):
     """
 
     encoder_activation = "tanh"
+    hyperparameter_names = ("nu", "beta")
 
     def __init__(self, data_dim: Any, latent_dim: int, *, nu: float, **parts: Any) -> None:
         super().__init__(data_dim, latent_dim, **parts)
@@ -48,10 +49,6 @@ class VAEst(Model):
     def encoder_width(self) -> int | None:
         """Location, variance and one nu: 2m + 1."""
         return 2 * self.latent_dim + 1
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Parameters of the family, as they stand in ``params.yaml``."""
-        return {"nu": self.nu, "beta": self.beta}
 
     def prior(self) -> MultivariateT:
         """t_m(0, I, nu)."""

@@ -7,101 +7,60 @@ VAE with the prior N(0, v* I); a control that is matched has that weight, and th
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 from t3vae.errors import ConfigError
 from t3vae.maths.constants import gamma_constants
-from t3vae.models.base import Model, check_above, shape_of
+from t3vae.models.base import Model, check_above
 from t3vae.settings import arguments
 
-__all__ = ["Matched", "WeighedGaussian", "matched"]
-
-
-class Matched(NamedTuple):
-    """Weight of the regularizer, scale of the prior, and both as they were given."""
-
-    beta: float
-    prior_scale: float
-    given: dict[str, Any]
-
-
-def matched(
-    beta: float | str,
-    prior_scale: float | str,
-    nu: float | None,
-    *,
-    data_dim: Any,
-    latent_dim: int,
-    sigma: float,
-) -> Matched:
-    """Resolve ``"matched"`` to v*(nu, n, sigma) as a weight, to its square root as a scale.
-
-    Args:
-        beta, prior_scale: numbers or ``"matched"``.
-        nu: degrees of freedom of the t3VAE that is matched.
-        data_dim: data dimension n, or the shape of one data point.
-        latent_dim: all latent dimensions together, m.
-        sigma: decoder scale.
-
-    Raises:
-        ConfigError: something is matched and nu is missing.
-
-    Example:
-        >>> round(matched("matched", 1.0, 10.0, data_dim=3072, latent_dim=64, sigma=1.0).beta, 4)
-        0.0589
-    """
-    given = arguments.plain({"beta": beta, "prior_scale": prior_scale, "nu": nu})
-    asked = []
-    for name in ("beta", "prior_scale"):
-        value = given[name]
-        if isinstance(value, str):
-            if value != "matched":
-                raise ConfigError(f"{name} = {value!r}: must be a number above 0, or 'matched'.")
-            asked.append(name)
-    v_star = 1.0
-    if asked:
-        if nu is None:
-            raise ConfigError(f"{asked[0]} = 'matched': needs nu, of the t3VAE to match.")
-        n = math.prod(shape_of(data_dim))
-        latent_dim = arguments.whole("latent_dim", latent_dim, 1)
-        numbers = arguments.real("nu", nu), arguments.real("sigma", sigma)
-        v_star = gamma_constants(numbers[0], n, latent_dim, numbers[1]).v_star
-    return Matched(
-        v_star if "beta" in asked else arguments.real("beta", given["beta"]),
-        math.sqrt(v_star)
-        if "prior_scale" in asked
-        else arguments.real("prior_scale", given["prior_scale"]),
-        {key: value for key, value in given.items() if value is not None},
-    )
+__all__ = ["WeighedGaussian"]
 
 
 class WeighedGaussian(Model):
-    """Base of the Gaussian families: a weight and a prior scale, numbers or matched."""
+    """Base of the Gaussian families: a weight and a prior scale, numbers or matched.
+
+    Args:
+        data_dim, latent_dim: see :class:`Model`.
+        beta: weight of the regularizer, or ``"matched"`` for v*(nu, n, sigma) with all latent
+            dimensions together.
+        prior_scale: scale of the prior, or ``"matched"`` for sqrt(v*).
+        nu: degrees of freedom of the t3VAE that is matched.
+
+    Raises:
+        ConfigError: something is matched and nu is missing.
+    """
 
     def __init__(
         self,
         data_dim: Any,
         latent_dim: int,
         *,
-        sigma: float = 1.0,
         beta: float | str = 1.0,
         prior_scale: float | str = 1.0,
         nu: float | None = None,
         **parts: Any,
     ) -> None:
-        total = self._all_latent_dims(latent_dim, parts)
-        self._matched = matched(
-            beta, prior_scale, nu, data_dim=data_dim, latent_dim=total, sigma=sigma
-        )
-        super().__init__(data_dim, latent_dim, sigma=sigma, beta=self._matched.beta, **parts)
-        scale = self._matched.prior_scale
+        given = arguments.plain({"beta": beta, "prior_scale": prior_scale, "nu": nu})
+        asked = [name for name in ("beta", "prior_scale") if isinstance(given[name], str)]
+        for name in asked:
+            if given[name] != "matched":
+                raise ConfigError(
+                    f"{name} = {given[name]!r}: must be a number above 0, or 'matched'."
+                )
+        if asked and nu is None:
+            raise ConfigError(f"{asked[0]} = 'matched': needs nu, of the t3VAE to match.")
+        self._given = {name: value for name, value in given.items() if value is not None}
+        scale = 1.0 if "prior_scale" in asked else arguments.real("prior_scale", prior_scale)
+        weight = 1.0 if "beta" in asked else given["beta"]
+        super().__init__(data_dim, latent_dim, beta=weight, **parts)
         self.prior_scale = check_above("prior_scale", scale, 0.0, "it is the scale of the prior")
-
-    @staticmethod
-    def _all_latent_dims(latent_dim: int, parts: dict[str, Any]) -> int:
-        """Return all latent dimensions together, on which v* depends."""
-        return latent_dim
+        if asked:
+            nu = arguments.real("nu", nu)
+            v_star = gamma_constants(nu, self.data_dim, self.latent_dim, self.sigma).v_star
+            self.beta = v_star if "beta" in asked else self.beta
+            self.prior_scale = math.sqrt(v_star) if "prior_scale" in asked else self.prior_scale
 
     def hyperparameters(self) -> dict[str, Any]:
         """Parameters of the family, as they stand in ``params.yaml``."""
-        return dict(self._matched.given)
+        return dict(self._given)

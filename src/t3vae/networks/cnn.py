@@ -132,11 +132,8 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Map latent points [B, m] to images, flat, in [0, 1]."""
         maps = torch.relu_(self.entry(z)).reshape(-1, *self.start).permute(0, 3, 1, 2)
-        given = (
-            self.last(self.blocks(maps)).float()
-            if z.dtype != torch.float64
-            else self.last(self.blocks(maps))
-        )
+        given: Tensor = self.last(self.blocks(maps))
+        given = given if z.dtype == torch.float64 else given.float()
         if given.shape[1] == self.outputs:
             return torch.sigmoid(given).flatten(1)
         mean = torch.sigmoid(given[:, : self.outputs])

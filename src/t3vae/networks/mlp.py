@@ -99,9 +99,8 @@ class MLP(nn.Module):
         widths: widths from input to output, for example ``[1, 64, 64, 2]``.
         activation: ``"leaky_relu"`` or ``"tanh"``.
         negative_slope: slope of LeakyReLU below zero, greater than 0.
-        output_shape: shape of one output; by default ``[widths[-1]]``.
 
-    Shapes: input ``[B, ...]`` (flattened), output ``[B, *output_shape]``.
+    Shapes: input ``[B, ...]`` (flattened), output ``[B, widths[-1]]``.
 
     Example:
         >>> MLP([1, 64, 64, 2])(torch.zeros(5, 1)).shape
@@ -114,13 +113,11 @@ class MLP(nn.Module):
         *,
         activation: str = "leaky_relu",
         negative_slope: float = 0.01,
-        output_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.activation = activation
         self.negative_slope = negative_slope
-        self.output_shape = list(output_shape or [widths[-1]])
         self._parameters_in_order: tuple[Tensor, ...] | None = None
 
     def tensors(self) -> tuple[Tensor, ...]:
@@ -130,10 +127,10 @@ class MLP(nn.Module):
         return self._parameters_in_order
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` [B, ...] to [B, *output_shape]."""
+        """Map ``x`` [B, ...] to [B, widths[-1]]."""
         x = x.flatten(1) if x.dim() > 2 else x
-        y = _Stack.apply(x, self.activation, self.negative_slope, *self.tensors())
-        return y if len(self.output_shape) == 1 else y.reshape(-1, *self.output_shape)
+        y: Tensor = _Stack.apply(x, self.activation, self.negative_slope, *self.tensors())
+        return y
 
     @torch.no_grad()
     def record(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:

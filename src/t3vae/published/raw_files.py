@@ -14,14 +14,7 @@ from typing import Any, NamedTuple
 from t3vae.errors import DataError
 from t3vae.runtime.files import cannot_read, native
 
-__all__ = [
-    "RawFile",
-    "download",
-    "folder_of",
-    "locate",
-    "missing_message",
-    "verify",
-]
+__all__ = ["RawFile", "download", "folder_of", "locate", "missing_message", "verify"]
 
 BLOCK = 2**20
 TIMEOUT = 20.0
@@ -87,15 +80,9 @@ def locate(
             missing = [file for file in missing if not paths[file.name].is_file()]
         if missing:
             raise DataError(missing_message(missing, config, folder, reason))
+    sums = {file.name: verify(paths[file.name], file.size, file.checksums) for file in files}
     return {
-        file.name: (
-            paths[file.name],
-            {
-                "bytes": file.size,
-                **verify(paths[file.name], file.size, file.checksums),
-            },
-        )
-        for file in files
+        file.name: (paths[file.name], {"bytes": file.size, **sums[file.name]}) for file in files
     }
 
 

@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,8 @@ def visible(root: Path = Path("/")) -> list[str]:
     given = os.environ.get(VISIBLE)
     if given is None:
         return [str(number) for number, _ in enumerate((root / "dev").glob("nvidia[0-9]*"))]
-    names: dict[str, None] = {}
-    for name in (part.strip() for part in given.split(",")):
-        if name in _HIDDEN:
-            break
-        names[name] = None
-    return list(names)
+    names = (part.strip() for part in given.split(","))
+    return list(dict.fromkeys(takewhile(lambda name: name not in _HIDDEN, names)))
 
 
 def claim(root: Path = Path("/"), folder: Path | None = None) -> str | None:

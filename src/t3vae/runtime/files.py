@@ -13,8 +13,7 @@ import glob
 import hashlib
 import json
 import os
-import tempfile
-import threading
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "atomic",
     "cannot_read",
+    "cannot_write",
     "native",
     "read_json",
     "read_npy",
@@ -45,7 +45,6 @@ __all__ = [
     "write_text",
 ]
 
-_asking = threading.Lock()
 _METADATA, _CHECKSUM = "__metadata__", "checksum"
 _LARGEST_HEADER = 100_000_000
 
@@ -61,10 +60,10 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as error:
-        raise DataError(_cannot_write(path, error)) from error
-    temporary = Path(name)
+        raise DataError(cannot_write(path, error)) from error
     try:
         if fcntl is None:
             os.close(handle)  # there an open file cannot be replaced
@@ -74,10 +73,9 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "r+b") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        raise DataError(_cannot_write(path, error)) from error
+        raise DataError(cannot_write(path, error)) from error
     finally:
         if fcntl is not None:
             os.close(handle)
@@ -97,14 +95,8 @@ def _remove_leftovers(path: Path) -> None:
                 os.close(handle)
 
 
-def _umask() -> int:
-    with _asking:  # it can only be asked by setting it, for all threads
-        mask = os.umask(0)
-        os.umask(mask)
-    return mask
-
-
-def _cannot_write(path: Path, error: OSError) -> str:
+def cannot_write(path: Path, error: OSError) -> str:
+    """Say that the system refuses to write a file."""
     return (
         f"{path}: cannot be written ({error.strerror or error}). "
         "Check the rights and the free space of the folder, then run again."
@@ -207,8 +199,8 @@ def write_npy(path: Path, array: np.ndarray) -> None:
         stream.write(array.reshape(-1).view(np.uint8).data)
 
 
-def read_npy(path: Path, *, mapped: bool = True) -> np.ndarray:
-    """Read one ``.npy`` array, by default memory-mapped and read-only.
+def read_npy(path: Path) -> np.ndarray:
+    """Read one ``.npy`` array, memory-mapped and read-only.
 
     Raises:
         DataError: the file is missing, cut, or holds objects.
@@ -216,11 +208,7 @@ def read_npy(path: Path, *, mapped: bool = True) -> np.ndarray:
     import numpy as np
 
     with _reading(path, "damaged array file", "`t3vae prepare`"):
-        if mapped:
-            return np.lib.format.open_memmap(path, mode="r")
-        with open(path, "rb") as stream:
-            array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
-            return array
+        return np.lib.format.open_memmap(path, mode="r")
 
 
 def write_tensors(

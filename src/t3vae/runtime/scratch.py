@@ -28,7 +28,7 @@ from t3vae.runtime import files
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Scratch", "TerminationFlag"]
+__all__ = ["TERMINATED", "Scratch", "TerminationFlag"]
 
 TERMINATED = 143
 SAVE_SECONDS = 10.0
@@ -48,24 +48,18 @@ class TerminationFlag:
     def __init__(self) -> None:
         self.raised = False
         self._previous: Any = None
-        self._installed = False
 
     def __enter__(self) -> TerminationFlag:
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._handle)
-            self._installed = True
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._installed:
+        if self._previous is not None:
             signal.signal(signal.SIGTERM, self._previous)
 
     def _handle(self, *_: object) -> None:
         self.raised = True
-
-    def exit(self) -> None:
-        """End the process as a terminated one."""
-        raise SystemExit(TERMINATED)
 
 
 class Scratch:
@@ -74,13 +68,12 @@ class Scratch:
     Args:
         folder: folder of this run, or None to keep no state.
         key: digest of configuration, sources and data; a state with another is not used.
-        interval: seconds between two savings; when it is saved changes no result.
     """
 
-    def __init__(self, folder: Path | None, key: str, *, interval: float | None = None) -> None:
+    def __init__(self, folder: Path | None, key: str) -> None:
         self.folder = Path(folder) if folder is not None else None
         self.key = key
-        self.interval = SAVE_SECONDS if interval is None else interval
+        self.interval = SAVE_SECONDS  # between two savings, which change no result
         self._saved_at = time.monotonic()
         self._cleared = False
 
@@ -113,10 +106,7 @@ class Scratch:
                     "it, then run again."
                 ) from error
             except OSError as error:
-                raise DataError(
-                    f"{folder}: cannot be written ({error.strerror}). "
-                    "Check the rights and the free space of the folder, then run again."
-                ) from error
+                raise DataError(files.cannot_write(folder, error)) from error
             if (folder / "lock").exists():
                 return held
             held.release()

@@ -82,7 +82,7 @@ def run(
             if drawn is not None:
                 tensors[f"labels/{latent}"] = drawn.cpu().numpy()
         else:
-            points, generated = sampling.sample(net, options["samples"], latent, seed=seed)
+            points, generated = net.sample_pairs(options["samples"], latent, seed=seed)
         tensors[f"latent/{latent}"] = _array(points)
         tensors[f"samples/{latent}"] = _array(generated)
     of_test = known["test"][: len(test)] if "test" in known else None

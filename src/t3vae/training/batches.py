@@ -19,7 +19,6 @@ from torch import Tensor
 from t3vae.errors import ConfigError, DataError
 from t3vae.models import inputs
 from t3vae.models.base import Model
-from t3vae.models.inputs import to_float
 from t3vae.networks.mlp import MLP
 from t3vae.runtime.seeding import generator
 
@@ -29,7 +28,6 @@ __all__ = [
     "exact_kernels",
     "network_precision",
     "random_flip",
-    "to_float",
 ]
 
 PRECISIONS = ("float32", "bfloat16")
@@ -80,7 +78,7 @@ class Rows:
         """Return what a model's loss takes: numbers and, where there are labels, those."""
         x = random_flip(self.x) if flip else self.x
         if x.dtype != self.dtype:
-            x = to_float(x, self.dtype)
+            x = inputs.to_float(x, self.dtype)
         return (x,) if self.y is None else (x, self.y)
 
     def digest(self) -> str:
@@ -102,6 +100,7 @@ class Rows:
         y: Any = None,
         *,
         names: tuple[str, str] = ("data", "labels"),
+        least: int = 1,
     ) -> Rows:
         """Check data and labels against a model and put them on its device.
 
@@ -110,12 +109,12 @@ class Rows:
             x: data; see :func:`t3vae.models.inputs.data`.
             y: labels [N], for conditional models.
             names: what messages call them.
+            least: smallest N.
 
         Raises:
             DataError: they do not fit the model, or hold values that are not finite.
         """
-        data = inputs.data(model, x, name=names[0], bytes_stay=True, least=1)
-        data = data.detach()
+        data = inputs.data(model, x, name=names[0], bytes_stay=True, least=least).detach()
         dtype = inputs.home(model)[1]
         if not model.conditional:
             return cls(data, None, dtype)

@@ -222,7 +222,16 @@ def load(
             )
         _check_given(path, description, given)
         if family is None:
-            _check_family(path, description["model"]["family"], imports)
+            named = description["model"]["family"]
+            _check_import(path, "family", named, imports)
+            try:
+                models.model_class(named)
+            except ConfigError as error:
+                if ":" not in str(named):
+                    raise
+                raise CheckpointError(
+                    f"{path}: {error} Or give the class: t3vae.load(path, family=...)."
+                ) from error
         if len(given) < len(modules):
             _check_import(path, "network", description["network"]["kind"], imports)
         model = models.build(
@@ -254,10 +263,7 @@ def load(
         for name, value in tensors.items()
         if name.startswith("weights/")
     }
-    for value in weights.values():
-        if value.is_floating_point():
-            model.to(value.dtype)
-            break
+    model.to(next((v.dtype for v in weights.values() if v.is_floating_point()), None))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -289,18 +295,6 @@ def _check_given(path: Path, description: Any, given: Mapping[str, Any]) -> None
             f"{path}: its {kinds} is not known to the file, which holds no code. Build the same "
             f"module and give it: t3vae.load(path, {arguments})."
         )
-
-
-def _check_family(path: Path, family: Any, imports: bool) -> None:
-    """Refuse a family outside this package that is not to be imported, or cannot be."""
-    _check_import(path, "family", family, imports)
-    if isinstance(family, str) and ":" in family:
-        try:
-            models.model_class(family)
-        except ConfigError as error:
-            raise CheckpointError(
-                f"{path}: {error} Or give the class: t3vae.load(path, family=...)."
-            ) from error
 
 
 def _check_import(path: Path, what: str, named: Any, imports: bool) -> None:

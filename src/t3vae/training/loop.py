@@ -26,7 +26,7 @@ from t3vae.models.base import Model, check_model
 from t3vae.provenance.digests import digest
 from t3vae.runtime import seeding
 from t3vae.runtime.progress import bar
-from t3vae.runtime.scratch import Scratch, TerminationFlag
+from t3vae.runtime.scratch import TERMINATED, Scratch, TerminationFlag
 from t3vae.runtime.seeding import generator
 from t3vae.settings import arguments
 from t3vae.settings.config import Training
@@ -98,10 +98,16 @@ class _Position:
 
     epoch: int = 0
     step: int = 0
-    best_total: float = math.inf
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+
+    @property
+    def best_total(self) -> float:
+        """Smallest validation loss so far."""
+        return (
+            self.history[self.best_epoch - 1]["validation_total"] if self.best_epoch else math.inf
+        )
 
 
 def fit(
@@ -312,7 +318,7 @@ class _Run:
                 advance(self._check(scratch))
                 if flag.raised:
                     self._save(scratch)
-                    flag.exit()
+                    raise SystemExit(TERMINATED)
                 if scratch.due():
                     self._save(scratch)
         advance(self._check(scratch))
@@ -358,25 +364,12 @@ class _Run:
         position, beta = self.position, self.model.beta
         position.epoch += 1
         position.step = 0
-        position.history.append(
-            dict(
-                zip(
-                    HISTORY_COLUMNS,
-                    [
-                        position.epoch,
-                        position.epoch * self.steps_per_epoch,
-                        *train,
-                        train[0] + beta * train[1],
-                        *valid,
-                        valid[0] + beta * valid[1],
-                    ],
-                    strict=True,
-                )
-            )
-        )
-        total = position.history[-1]["validation_total"]
+        total = valid[0] + beta * valid[1]
+        steps = position.epoch * self.steps_per_epoch
+        row = [position.epoch, steps, *train, train[0] + beta * train[1], *valid, total]
+        position.history.append(dict(zip(HISTORY_COLUMNS, row, strict=True)))
         if total < position.best_total:
-            position.best_total, position.best_epoch = total, position.epoch
+            position.best_epoch = position.epoch
             self.best.copy_(self.optimizer.values)
             for name, buffer in self.model.named_buffers():
                 self.best_buffers[name].copy_(buffer)
@@ -406,7 +399,7 @@ class _Run:
             tensors |= {f"optimizer/{name}": value for name, value in state.items()}
             tensors |= {f"buffer/{name}": value for name, value in self.model.named_buffers()}
             tensors["losses"] = self.losses
-        scratch.save(tensors, _finite(asdict(self.position)))
+        scratch.save(tensors, asdict(self.position))
 
     def _count_seconds(self) -> None:
         now = time.monotonic()
@@ -418,31 +411,19 @@ class _Run:
         if found is None:
             return
         tensors, record = found
-        best_total = record.pop("best_total")
-        self.position = _Position(
-            **record, best_total=math.inf if best_total is None else best_total
-        )
+        record.pop("best_total", None)  # as an older version wrote it
+        self.position = _Position(**record)
         self.optimizer.unpack(tensors["best"], self.best)
         for name, buffer in self.best_buffers.items():
             buffer.copy_(tensors[f"best/{name}"])
         if self._finished():
             return
-        state = {
-            name.removeprefix("optimizer/"): value
-            for name, value in tensors.items()
-            if name.startswith("optimizer/")
-        }
-        self.optimizer.load_state(state)
+        self.optimizer.load_state(
+            {name: tensors[f"optimizer/{name}"] for name in self.optimizer.state()}
+        )
         self.losses.copy_(tensors["losses"])
         for name, buffer in self.model.named_buffers():
             buffer.copy_(tensors[f"buffer/{name}"])
-
-
-def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the record with an infinite best value as None, since JSON has no infinity."""
-    if math.isinf(record["best_total"]):
-        record["best_total"] = None
-    return record
 
 
 def _options(part: Any) -> dict[str, str]:

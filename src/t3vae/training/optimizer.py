@@ -28,7 +28,6 @@ class FlatAdam:
         learning_rate: step size.
         epsilon: term added to the denominator.
         weight_decay: weight of the L2 penalty added to the gradient.
-        betas: decay of the two moments.
         overrides: settings that differ, one mapping for each group.
 
     Attributes:
@@ -51,7 +50,6 @@ class FlatAdam:
         learning_rate: float,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.999),
         overrides: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         members = [[p for p in group if p.requires_grad] for group in groups]
@@ -68,7 +66,6 @@ class FlatAdam:
             "learning_rate": learning_rate,
             "epsilon": epsilon,
             "weight_decay": weight_decay,
-            "betas": betas,
         }
         self._parts: list[tuple[list[Tensor], dict[str, Any]]] = []
         self._slices: list[slice] = []
@@ -108,8 +105,8 @@ class FlatAdam:
                 [],
                 [self.step_count],
                 lr=settings["learning_rate"],
-                beta1=settings["betas"][0],
-                beta2=settings["betas"][1],
+                beta1=0.9,
+                beta2=0.999,
                 weight_decay=settings["weight_decay"],
                 eps=settings["epsilon"],
                 amsgrad=False,

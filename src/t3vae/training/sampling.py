@@ -20,12 +20,12 @@ from t3vae.models import inputs
 from t3vae.models.base import Model, check_model
 from t3vae.settings import arguments
 from t3vae.settings.config import LatentFit
+from t3vae.training.batches import Rows
 
 __all__ = [
     "encode",
     "fit_latent",
     "reconstruct",
-    "sample",
     "sample_images",
     "set_from_encodings",
     "to_bytes",
@@ -54,27 +54,18 @@ def _rows_at_once(model: Model) -> int:
     return max(1, min(_BLOCK, _PIXELS // (model.data_shape[1] * model.data_shape[2])))
 
 
-def _blocks(model: Model, x: Any, labels: Any = None) -> Iterator[tuple[Tensor, ...]]:
-    """Yield ``x``, with labels for a conditional model, in blocks on the model's device.
-
-    Raises:
-        DataError: data or labels do not fit the model.
-    """
-    size = _rows_at_once(model)
+def _rows(model: Model, x: Any, labels: Any, least: int = 0) -> Rows:
     model.check_networks()
-    if model.conditional and labels is None:
-        raise DataError(f"{type(model).__name__} is conditional: give the labels of the data.")
-    rows = inputs.as_array(x)
-    count = len(rows) if rows.ndim else 0
-    known = inputs.labels(model, labels, count) if model.conditional else None
-    inputs.check_bytes(model, rows)
-    for start in range(0, max(1, count), size):  # no rows are a block, too
-        part = slice(start, start + size)
-        block = inputs.data(model, rows[part] if rows.ndim else rows, part=True)
-        yield (block,) if known is None else (block, known[part])
+    return Rows.of(model, x, labels, least=least)
 
 
-@torch.no_grad()
+def _blocks(model: Model, rows: Rows) -> Iterator[tuple[Tensor, ...]]:
+    """Yield what a model takes, in blocks; no rows are a block, too."""
+    size = _rows_at_once(model)
+    for start in range(0, max(1, len(rows)), size):
+        yield rows[start : start + size].inputs()
+
+
 def encode(model: Model, x: Any, *, seed: int, labels: Any = None) -> Tensor:
     """Return one draw of q(z | x) for each row: the aggregate posterior, [N, m].
 
@@ -87,9 +78,13 @@ def encode(model: Model, x: Any, *, seed: int, labels: Any = None) -> Tensor:
     Raises:
         DataError: the data do not fit the model.
     """
+    return _encode(model, _rows(model, x, labels), seed)
+
+
+@torch.no_grad()
+def _encode(model: Model, rows: Rows, seed: int) -> Tensor:
     with model.stream(seed, "sample/encode"), inputs.checked():
-        blocks = _blocks(model, x, labels)
-        return torch.cat([model.encode(*block).sample() for block in blocks])
+        return torch.cat([model.encode(*block).sample() for block in _blocks(model, rows)])
 
 
 def fit_latent(
@@ -117,10 +112,10 @@ def fit_latent(
     check_model(model)
     options = arguments.check(LatentFit, options)
     seed = arguments.seed(seed)
-    encodings = encode(model, x, seed=seed, labels=labels)
+    rows = _rows(model, x, labels, least=1)
+    encodings = _encode(model, rows, seed)
     if model.conditional:
-        known = inputs.labels(model, labels, len(encodings)).cpu().numpy()
-        return _fit_classes(model, inputs.as_array(x), known, encodings, seed=seed, **options)
+        return _fit_classes(model, rows, encodings, seed=seed, **options)
     return set_from_encodings(model, encodings, seed=seed, **options)
 
 
@@ -140,41 +135,27 @@ def _use(model: Model, like: Tensor, parts: list[Any]) -> TMixture:
 
 @torch.no_grad()
 def _fit_classes(
-    model: Any, x: Any, labels: np.ndarray, encodings: Tensor, *, seed: int, **options: Any
+    model: Any, rows: Any, encodings: Tensor, *, seed: int, **options: Any
 ) -> TMixture:
     """Fit one t distribution to the encodings of each class."""
     options |= {"max_components": 1}
     fits = []
     for label in range(model.classes):
-        rows = np.flatnonzero(labels == label)
-        if not len(rows):
+        index = torch.eq(rows.y, label).nonzero().flatten()
+        if not len(index):
             raise DataError(f"class {label} has no row to fit its latent distribution to.")
-        chosen = [encodings[torch.from_numpy(rows).to(encodings.device)]]
-        with model.stream(seed, "sample/encode_class", label), inputs.checked():
-            missing = _CLASS_ENCODINGS - len(rows)
-            if missing > 0:
-                data = x[rows] if isinstance(x, np.ndarray) else x[torch.from_numpy(rows)]
-                again = _blocks(model, data, labels[rows])
-                more = -(-missing // len(rows))
-                chosen += [
-                    model.encode(*b).sample(torch.Size((more,))).flatten(0, 1) for b in again
-                ]
+        chosen, count = [encodings[index]], len(index)
+        if count < _CLASS_ENCODINGS:
+            more = torch.Size((-(-(_CLASS_ENCODINGS - count) // count),))
+            with model.stream(seed, "sample/encode_class", label), inputs.checked():
+                again = _blocks(model, rows[index])
+                chosen += [model.encode(*block).sample(more).flatten(0, 1) for block in again]
         points = torch.cat(chosen).cpu().double().numpy()
         fits.append(fit_t_mixture(points, seed=seed, **options))
     parts = [
         np.concatenate([getattr(fit, name) for fit in fits]) for name in ("loc", "scale", "nu")
     ]
     return _use(model, encodings, [np.full(len(fits), 1 / len(fits)), *parts])
-
-
-def sample(
-    model: Model, n: int, latent: str, *, seed: int, mean: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Return latent points [n, m] of a distribution and the data drawn from them, [n, *data_shape].
-
-    A model whose alternative distribution is its prior gives the same samples under both names.
-    """
-    return model.sample_pairs(n, latent, mean=mean, seed=seed)
 
 
 @torch.no_grad()
@@ -201,6 +182,7 @@ def sample_images(
 def reconstruct(model: Model, x: Any, *, seed: int, labels: Any = None) -> Tensor:
     """Return the reconstruction of each row, [N, *data_shape]; bytes where ``x`` is."""
     images = str(getattr(x, "dtype", "")).endswith("uint8") and len(model.data_shape) == 3
+    rows = _rows(model, x, labels)
     with model.stream(seed, "sample/reconstruct"), inputs.checked():
-        found = (model.reconstruct(*block) for block in _blocks(model, x, labels))
+        found = (model.reconstruct(*block) for block in _blocks(model, rows))
         return torch.cat([to_bytes(block).cpu() if images else block for block in found])
