@@ -22,9 +22,7 @@ GREY = "#CFCFCF"
 def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """Draw the densities in latent space on a logarithmic axis, one panel a model.
 
-    Args:
-        tables: ``aggregate.csv`` and ``latent_mismatch.csv``.
-        style: sizes, colours and models.
+    From ``aggregate.csv`` and ``latent_mismatch.csv``.
     """
     table, distances = tables["aggregate.csv"], tables["latent_mismatch.csv"]
     models = [m for m in style.models if m in set(table["model"])]

@@ -43,12 +43,7 @@ GREY = "#E2E2E2"
 
 
 def per_class(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw metrics of single classes, from many to few training images.
-
-    Args:
-        tables: ``per_class.csv``.
-        style: sizes and models.
-    """
+    """Draw metrics of single classes, from many to few training images, from ``per_class.csv``."""
     table = tables["per_class.csv"]
     members = table.drop_duplicates("group").sort_values(
         "frequency", ascending=False, kind="stable"
@@ -85,12 +80,7 @@ def per_class(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 
 
 def attributes(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw metrics of images with each attribute, from common to rare.
-
-    Args:
-        tables: ``attributes.csv``.
-        style: sizes and models.
-    """
+    """Draw metrics of images with each attribute, from common to rare, from ``attributes.csv``."""
     table = tables["attributes.csv"]
     members = table.drop_duplicates("group").sort_values(
         "frequency", ascending=False, kind="stable"

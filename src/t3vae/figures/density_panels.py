@@ -19,12 +19,7 @@ FEWEST = 4.5  # samples in a bin: a line ends where fewer would make it
 
 
 def density(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw densities on a linear axis.
-
-    Args:
-        tables: ``densities.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw densities on a linear axis, from ``densities.csv``."""
     table = tables["densities.csv"]
     drawn, panels = _panels(table, style)
     top = table.loc[table["model"] == "truth", "mean"].max()
@@ -35,12 +30,7 @@ def density(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 
 
 def density_log(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw densities on a logarithmic axis, far into the tails.
-
-    Args:
-        tables: ``densities_log.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw densities on a logarithmic axis, far into the tails, from ``densities_log.csv``."""
     table = tables["densities_log.csv"]
     drawn, panels = _panels(table, style)
     truth = table.loc[(table["model"] == "truth") & (table["mean"] > 0), "mean"]

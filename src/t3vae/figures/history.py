@@ -32,12 +32,7 @@ _SHIFT = 0.5  # of the axis: how far beyond settled values a curve is still foll
 
 
 def history(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw the three parts of the loss against the epoch.
-
-    Args:
-        tables: ``history.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw the three parts of the loss against the epoch, from ``history.csv``."""
     table = tables["history.csv"]
     table = table[table["seeds"] == table.groupby("model")["seeds"].transform("max")]
     models = [m for m in style.models if m in set(table["model"])]

@@ -21,12 +21,7 @@ __all__ = ["metrics"]
 
 
 def metrics(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw the headline metrics of all models.
-
-    Args:
-        tables: ``metrics.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw the headline metrics of all models, from ``metrics.csv``."""
     table = tables["metrics.csv"]
     chosen = [(h, select(table, h)) for h in HEADLINES]
     shown = [(headline, found) for headline, found in chosen if len(found)]

@@ -24,14 +24,10 @@ LEAST_MM = 2.8  # of a line, so that names do not touch
 
 
 def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw differences of models to their controls, with intervals over seeds.
+    """Draw differences of models to their controls, with intervals over seeds, from ``paired.csv``.
 
     Metrics fill a page in the order of the headlines; the others, and lines that no page
     holds, are in the table alone.
-
-    Args:
-        tables: ``paired.csv``.
-        style: sizes, colours and models.
     """
     table = tables["paired.csv"]
     table = table[~(table["metric"] == "class_mass")]

@@ -37,12 +37,7 @@ class _Panel(NamedTuple):
 
 
 def survival(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw the probability of exceeding a value against the value.
-
-    Args:
-        tables: ``survival.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw the probability of exceeding a value against the value, from ``survival.csv``."""
     table = tables["survival.csv"]
     drawn, panels = _panels(table, style, 27.0)
     table = table[(table["model"] == "truth") | (table["mean"] * table["samples"] > FEWEST)]
@@ -66,11 +61,7 @@ def survival(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 
 
 def tail_qq(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw the tail quantiles of each model against the true ones, log-log.
-
-    Args:
-        tables: ``quantiles.csv``.
-        style: sizes, colours and models.
+    """Draw the tail quantiles of each model against the true ones, log-log, from ``quantiles.csv``.
     """
     table = tables["quantiles.csv"]
     drawn, panels = _panels(table, style, 29.0)
