@@ -61,8 +61,7 @@ def survival(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 
 
 def tail_qq(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw the tail quantiles of each model against the true ones, log-log, from ``quantiles.csv``.
-    """
+    """Draw the tail quantiles of each model against the true ones, log-log, from ``quantiles.csv``."""
     table = tables["quantiles.csv"]
     drawn, panels = _panels(table, style, 29.0)
     for axes, latent, tail, lowest in panels:

@@ -20,7 +20,7 @@ from scipy.linalg.lapack import dpstrf
 
 from t3vae.errors import MetricError
 from t3vae.metrics.features import Features, few_points, unmeasured
-from t3vae.metrics.reference import entry, require_finite
+from t3vae.metrics.reference import entry, pair, require_finite
 
 __all__ = [
     "Statistics",
@@ -178,16 +178,7 @@ def frechet_distance_of_points(a: ArrayLike, b: ArrayLike) -> float:
         >>> round(frechet_distance_of_points([[0.0], [2.0]], [[3.0], [5.0]]), 12)
         9.0
     """
-    first, second = (np.asarray(points, dtype=np.float64) for points in (a, b))
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
-        raise MetricError(
-            f"frechet_distance: points of shapes {first.shape} and {second.shape}; both must be "
-            "[N, d] with the same d."
-        )
-    if min(len(first), len(second)) < 2:
-        raise MetricError("frechet_distance: needs at least two points in each set.")
-    for points in (first, second):
-        require_finite(points, "frechet_distance: points")
+    first, second = pair(a, b, what="frechet_distance: sets")
     first, second = first - first[0], second - first[0]
     factors = []
     for points in (first, second):

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from t3vae.errors import MetricError
 from t3vae.metrics.distances import centred, squared_distances
 from t3vae.metrics.features import Features, unmeasured
-from t3vae.metrics.reference import entry, require_finite, subsample
+from t3vae.metrics.reference import entry, pair, require_finite, subsample
 
 __all__ = [
     "Overlap",
@@ -109,12 +109,9 @@ def overlap(
         >>> overlap(x, x, k=3)[:2]
         (1.0, 1.0)
     """
-    x, y = (np.asarray(points, dtype=np.float64) for points in (real, generated))
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise MetricError(f"features of shapes {x.shape} and {y.shape}; both must be [N, d].")
+    x, y = centred(*pair(real, generated, fewest=k + 1, what="real and generated features"))
     real_radii, own_radii = radii or (neighbour_radii(x, k, block), neighbour_radii(y, k, block))
     real_radii, own_radii = real_radii * EDGE, own_radii * EDGE
-    x, y = centred(require_finite(x, "real features"), require_finite(y, "generated features"))
     inside, hits = 0, 0
     covered, recalled = np.zeros(len(x), dtype=bool), np.zeros(len(x), dtype=bool)
     for start in range(0, len(y), block):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
 from t3vae.metrics.features import Features
-from t3vae.metrics.reference import entry
+from t3vae.metrics.reference import entry, mean_entry
 
 __all__ = [
     "attribute_groups",
@@ -79,16 +79,13 @@ def error_entries(
         part = slice(start, start + 1024)
         gap = reconstructions[part].astype(np.float32) - images[part].astype(np.float32)
         gaps[part] = np.square(gap / unit).reshape(len(gap), -1).sum(1, dtype=np.float64)
-    found = []
+    name, found = "reconstruction_error", []
     for group, rows in groups.items():
-        values = gaps[rows]
-        n = len(values)
-        if not n:
+        if len(rows):
+            found.append(mean_entry(name, group, gaps[rows], _ERROR))
+        else:
             reason = f"no test image in {group}"
-            found.append(entry("reconstruction_error", group, None, 0, _ERROR, reason=reason))
-            continue
-        se = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-        found.append(entry("reconstruction_error", group, float(values.mean()), n, _ERROR, se=se))
+            found.append(entry(name, group, None, 0, _ERROR, reason=reason))
     return found
 
 

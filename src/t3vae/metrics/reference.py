@@ -17,7 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from t3vae.errors import MetricError
 from t3vae.settings.metrics import METRICS, SHARED
 
-__all__ = ["Reference", "Sample", "entry", "options_of", "require_finite", "subsample"]
+__all__ = [
+    *("Reference", "Sample", "entry", "mean_entry", "options_of", "pair", "require_finite"),
+    "subsample",
+]
 
 Array = NDArray[np.floating[Any]]
 
@@ -143,6 +146,33 @@ def require_finite(points: Array, what: str = "points") -> Array:
     return points
 
 
+def pair(
+    a: ArrayLike, b: ArrayLike, *, fewest: int = 2, what: str = "samples"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return two sets of points, ``[N, d]`` and ``[M, d]``, in float64.
+
+    Raises:
+        MetricError: shapes that do not fit, fewer than ``fewest`` points, or values that are not
+            finite.
+
+    Example:
+        >>> pair([[0]], [[1], [2]], fewest=1)[1].shape
+        (2, 1)
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
+        raise MetricError(
+            f"{what} have shapes {first.shape} and {second.shape}: must be [N, d] and [M, d]."
+        )
+    if min(len(first), len(second)) < fewest:
+        raise MetricError(
+            f"{what} have {len(first)} and {len(second)} points: at least {fewest} of each are "
+            "needed."
+        )
+    require_finite(first, f"first of the {what}")
+    return first, require_finite(second, f"second of the {what}")
+
+
 def subsample(points: Array, count: int, rng: np.random.Generator) -> Array:
     """Return ``count`` rows drawn without replacement, or all rows where there are fewer."""
     if count >= len(points):
@@ -176,3 +206,14 @@ def entry(
         record = {key: number for key, number in record.items() if key not in OF_A_VALUE}
         record.setdefault("reason", "not a finite number")
     return record
+
+
+def mean_entry(name: str, group: str, values: Array, protocol: str) -> dict[str, Any]:
+    """Return the entry of a mean over points with its standard error."""
+    n = len(values)
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        reason = f"{bad} of {n} test points have no finite value"
+        return entry(name, group, None, n, protocol, reason=reason)
+    se = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
+    return entry(name, group, float(values.mean()), n, protocol, se=se)
