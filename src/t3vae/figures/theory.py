@@ -79,7 +79,7 @@ def _labels(axes: Axes, labels: list[tuple[float, str, str]], gap: float) -> Non
 
 
 def tau_alpha(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw tau and alpha against nu - 2, one curve for each data dimension, from ``tau_alpha.csv``."""
+    """Draw tau and alpha against nu - 2, a curve a data dimension, from ``tau_alpha.csv``."""
     table = tables["tau_alpha.csv"]
     drawn, grid = style.panels(2, 1, 34.0, right=3.0)
     dims = sorted(table["data_dim"].unique())
