@@ -95,8 +95,8 @@ def _ticks(end: float) -> list[float]:
 
 
 def _rows(table: pd.DataFrame, headline: Headline) -> pd.DataFrame:
-    rows = table[(table["metric"] == headline.metric) & (table["group"].isin(headline.groups))]
-    return rows[rows["latent"] == "reconstruction"] if headline.reconstructed else rows
+    rows = headline.rows(table)
+    return rows[rows["group"].isin(headline.groups)]
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, lines: list[Line], latents: list[str]) -> None:
