@@ -28,41 +28,13 @@ __all__ = ["run"]
 
 CURVES = ("densities", "densities_log", "survival", "quantiles")
 METRIC_COLUMNS = (
-    "experiment",
-    "model",
-    "metric",
-    "latent",
-    "group",
-    "mean",
-    "sd",
-    "ci_low",
-    "ci_high",
-    "seeds",
-    "missing",
-    "n",
-    "p_value_median",
-    "p_value_combined",
-    "p_value_holm",
-    "label",
-    "direction",
-    "reason",
-    "flag",
+    *("experiment", "model", "metric", "latent", "group", "mean", "sd", "ci_low", "ci_high"),
+    *("seeds", "missing", "n", "p_value_median", "p_value_combined", "p_value_holm"),
+    *("label", "direction", "reason", "flag"),
 )
 PAIRED_COLUMNS = (
-    "experiment",
-    "model",
-    "control",
-    "metric",
-    "latent",
-    "group",
-    "difference",
-    "sd",
-    "ci_low",
-    "ci_high",
-    "seeds",
-    "p_value",
-    "p_value_holm",
-    "flag",
+    *("experiment", "model", "control", "metric", "latent", "group", "difference"),
+    *("sd", "ci_low", "ci_high", "seeds", "p_value", "p_value_holm", "flag"),
 )
 MISSING_COLUMNS = ("model", "seed", "metric", "latent", "group", "reason")
 
@@ -277,12 +249,9 @@ class _Collector:
             self.shared_entries.append(named)
             if entry["latent"] not in repeated:
                 self.entries.append(named)
-        made = files.read_json(
-            layout.under(
-                self.root, layout.run_file(self.experiment, model, seed, "provenance.json")
-            )
-        )
-        self.runs.append(loss_histories.run_row(model, seed, made))
+        path = layout.run_file(self.experiment, model, seed, "provenance.json")
+        made = files.read_json(layout.under(self.root, path))
+        self.runs.append({**made, "model": model, "seed": seed})
         if made.get("versions") and made["versions"] not in self.versions:
             self.versions.append(made["versions"])
         path = self._input(layout.run_file(self.experiment, model, seed, "history.csv"))
@@ -308,9 +277,5 @@ class _Collector:
         )
 
     def _missing(self) -> pd.DataFrame:
-        rows = [
-            {**entry, "metric": entry["name"]}
-            for entry in self.entries
-            if entry.get("value") is None
-        ]
+        rows = [{**e, "metric": e["name"]} for e in self.entries if e.get("value") is None]
         return frame(rows, MISSING_COLUMNS)

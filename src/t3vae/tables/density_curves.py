@@ -17,26 +17,11 @@ from scipy.stats import beta, binom
 
 from t3vae.tables.csv_files import rounded_edges, significant
 
-__all__ = [
-    "COLUMNS",
-    "Curve",
-    "Tail",
-    "curves",
-    "rows",
-    "tails",
-]
+__all__ = ["COLUMNS", "Curve", "Tail", "curves", "rows", "tails"]
 
 COLUMNS = (
-    "model",
-    "latent",
-    "panel",
-    "left",
-    "right",
-    "mean",
-    "minimum",
-    "maximum",
-    "seeds",
-    "samples",
+    *("model", "latent", "panel", "left", "right"),
+    *("mean", "minimum", "maximum", "seeds", "samples"),
 )
 BAND = (0.025, 0.975)
 
@@ -68,16 +53,16 @@ class Curve:
         panel: name of the panel of the figure (``body``, or a tail).
         left, right: ends of the bins; equal where the curve is given at points.
         measure: maps samples [N, d] to the curve [len(left)].
-        truth: the true curve, or None.
-        band: lower and upper end of the sampling band of the truth, or None.
+        truth: the true curve.
+        band: lower and upper end of the sampling band of the truth.
     """
 
     panel: str
     left: Array
     right: Array
     measure: Callable[[Array], Array]
-    truth: Array | None
-    band: tuple[Array, Array] | None
+    truth: Array
+    band: tuple[Array, Array]
 
 
 def tails(test: Array, distribution: Any | None) -> list[Tail]:
@@ -95,19 +80,10 @@ def tails(test: Array, distribution: Any | None) -> list[Tail]:
     else:
         variables = {"left": lambda x: np.sort(-x[:, 0]), "right": lambda x: np.sort(x[:, 0])}
         if distribution is not None:
+            mirrored = lambda t: distribution.cdf(-t), lambda p: -distribution.quantile(p)
             return [
-                Tail(
-                    "left",
-                    variables["left"],
-                    lambda t: np.asarray(distribution.cdf(-t)),
-                    lambda p: -np.asarray(distribution.quantile(p)),
-                ),
-                Tail(
-                    "right",
-                    variables["right"],
-                    lambda t: np.asarray(distribution.sf(t)),
-                    lambda p: np.asarray(distribution.isf(p)),
-                ),
+                Tail("left", variables["left"], *mirrored),
+                Tail("right", variables["right"], distribution.sf, distribution.isf),
             ]
     return [_empirical_tail(name, variable, test) for name, variable in variables.items()]
 
@@ -249,24 +225,12 @@ def rows(
         samples: number of samples of all seeds together.
     """
     if model == "truth":
-        if curve.truth is None:
-            return
-        mean = curve.truth
-        low, high = curve.band if curve.band is not None else (mean, mean)
-        seeds = None
+        mean, (low, high), seeds = curve.truth, curve.band, None
     else:
         stack = np.stack(list(values))
         mean, low, high, seeds = stack.mean(0), stack.min(0), stack.max(0), len(values)
     for i in range(len(curve.left)):
-        yield {
-            "model": model,
-            "latent": latent,
-            "panel": curve.panel,
-            "left": float(curve.left[i]),
-            "right": float(curve.right[i]),
-            "mean": significant(float(mean[i])),
-            "minimum": significant(float(low[i])),
-            "maximum": significant(float(high[i])),
-            "seeds": seeds,
-            "samples": generated,
-        }
+        ends = float(curve.left[i]), float(curve.right[i])
+        spread = (significant(float(v[i])) for v in (mean, low, high))
+        row = model, latent, curve.panel, *ends, *spread, seeds, generated
+        yield dict(zip(COLUMNS, row, strict=True))
