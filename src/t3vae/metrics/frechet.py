@@ -205,17 +205,17 @@ def _entries(
             continue
         protocol = sample.protocol(reference, group)
         flag = few_points(n, sample.dim)
+        value, reason = None, None
         try:
             if n <= sample.dim:
-                value = frechet_distance_of_points(theirs, ours)
+                value = max(frechet_distance_of_points(theirs, ours), 0.0)
             else:
-                value = reference.statistics(group, Statistics.of).distance(
-                    sample.statistics(group, Statistics.of)
-                )
+                both = (x.statistics(group, Statistics.of) for x in (reference, sample))
+                value = max(Statistics.distance(*both), 0.0)
         except MetricError as error:
-            found.append(entry(name, group, None, len(ours), protocol, reason=str(error)))
-            continue
-        found.append(entry(name, group, max(value, 0.0), len(ours), protocol, flag=flag))
+            reason, flag = str(error), None
+        more = {"reason": reason, "flag": flag}
+        found.append(entry(name, group, value, len(ours), protocol, **more))
     return found
 
 

@@ -77,10 +77,7 @@ def path_ks(n: int, fraction: float, steps: int) -> list[int]:
 
 
 def path_entries(
-    sample: Sample,
-    reference: Reference,
-    options: Mapping[str, Any],
-    rng: np.random.Generator,
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Entries ``hill`` of the samples and ``hill_reference`` of a true sample of equal size."""
     n = min(len(sample), len(reference))

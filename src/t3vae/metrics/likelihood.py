@@ -58,10 +58,7 @@ def effective_sample_size(log_weights: ArrayLike) -> Array:
 
 
 def likelihood_entries(
-    sample: Sample,
-    reference: Reference,
-    options: Mapping[str, Any],
-    rng: np.random.Generator,
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Entries ``log_likelihood`` (mean over points) and ``log_likelihood_true``.
 
@@ -86,10 +83,7 @@ def likelihood_entries(
 
 
 def reconstruction_entries(
-    sample: Sample,
-    reference: Reference,
-    options: Mapping[str, Any],
-    rng: np.random.Generator,
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Entry ``reconstruction_error``: mean of |x - x_hat|^2 over the first R test points.
 

@@ -144,12 +144,12 @@ def _entries(
         protocol = f"{sample.protocol(reference, group)}; balls to neighbour {k}"
         if len(ours) < len(sample.rows(group)) or len(theirs) < len(reference.rows(group)):
             protocol += f"; at most {most} of each"
+        value, reason = None, None
         try:
             value = getattr(_overlap(sample, reference, group, k, most), name)
         except MetricError as error:
-            found.append(entry(name, group, None, len(ours), protocol, reason=str(error)))
-            continue
-        found.append(entry(name, group, value, len(ours), protocol))
+            reason = str(error)
+        found.append(entry(name, group, value, len(ours), protocol, reason=reason))
     return found
 
 
@@ -164,7 +164,8 @@ def _overlap(sample: Features, reference: Features, group: str, k: int, most: in
 
     def make() -> Overlap:
         ours, theirs = _points(sample, group, most), _points(reference, group, most)
-        radii = _radii(reference, group, k, most), neighbour_radii(ours, k)
+        key = "radii", group, k, most
+        radii = reference.keep(key, lambda: neighbour_radii(theirs, k)), neighbour_radii(ours, k)
         return overlap(theirs, ours, k, radii=radii)
 
     return sample.keep(("overlap", group, k, most, id(reference)), make)
@@ -180,9 +181,3 @@ def _points(features: Features, group: str, most: int) -> Array:
         return rows.astype(np.float64)
 
     return features.keep(("points", group, most), make)
-
-
-def _radii(features: Features, group: str, k: int, most: int) -> Array:
-    return features.keep(
-        ("radii", group, k, most), lambda: neighbour_radii(_points(features, group, most), k)
-    )

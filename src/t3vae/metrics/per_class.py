@@ -89,6 +89,7 @@ def error_entries(
     return found
 
 
+_NO_CLASSIFIER = "no classifier of classes for this data set"
 _ERROR = "sum over pixels of the squared error, values from 0 to 1, one latent draw an image"
 
 
@@ -122,24 +123,19 @@ def f1_entries(
     mean over its classes. A model that is not conditional was asked for no class.
     """
     name = "class_f1"
-    if sample.predicted is None:
-        reason = "no classifier of classes for this data set"
-        return [entry(name, "all", None, len(sample), sample.extractor, reason=reason)]
-    if sample.labels is None:
+    if sample.predicted is None or sample.labels is None:
         reason = "the model is not conditional: its samples have no class that they should show"
+        reason = _NO_CLASSIFIER if sample.predicted is None else reason
         return [entry(name, "all", None, len(sample), sample.extractor, reason=reason)]
     classes = [g for g in reference.groups if g.startswith("class:")]
     scores = f1_scores(sample.labels, sample.predicted, len(classes))
     protocol = f"{sample.extractor}; F1 of the classifier on {len(sample)} images"
     found = []
     for group, members in _members(reference, classes).items():
-        values = scores[members]
+        value = float(scores[members].mean())
         n = int(np.isin(sample.labels, members).sum())
-        if np.isnan(values).any():
-            reason = "a class was neither drawn nor seen"
-            found.append(entry(name, group, None, n, protocol, reason=reason))
-        else:
-            found.append(entry(name, group, float(values.mean()), n, protocol))
+        reason = "a class was neither drawn nor seen" if np.isnan(value) else None
+        found.append(entry(name, group, value, n, protocol, reason=reason))
     return found
 
 
@@ -149,8 +145,8 @@ def mass_entries(
     """Entries ``class_mass``: share of images in which the classifier sees each class."""
     name = "class_mass"
     if sample.predicted is None:
-        reason = "no classifier of classes for this data set"
-        return [entry(name, "all", None, len(sample), sample.extractor, reason=reason)]
+        whose = sample.extractor
+        return [entry(name, "all", None, len(sample), whose, reason=_NO_CLASSIFIER)]
     classes = [g for g in reference.groups if g.startswith("class:")]
     protocol = f"{sample.extractor}; share of {len(sample)} images"
     found = []

@@ -71,13 +71,10 @@ class Sample:
 
     def upper(self, view: str, count: int) -> Array:
         """Return the ``count`` largest values of a view, in descending order, float64."""
-        if view == "norm":
-            ordered = self.norms[::-1]
-        elif view == "right_tail":
-            ordered = self.sorted_columns[0, ::-1]
-        else:
+        if view == "left_tail":
             return -self.sorted_columns[0, :count].astype(np.float64)
-        return ordered[:count].astype(np.float64)
+        ordered = self.norms if view == "norm" else self.sorted_columns[0]
+        return ordered[::-1][:count].astype(np.float64)
 
     def tails(self, threshold: float) -> dict[str, Array]:
         """Return the points of both tails.
@@ -191,12 +188,7 @@ def entry(
         >>> entry("ks", "all", 0.5, 10, "exact distribution")["value"]
         0.5
     """
-    record: dict[str, Any] = {
-        "name": name,
-        "group": group,
-        "n": int(n),
-        "protocol": protocol,
-    }
+    record: dict[str, Any] = {"name": name, "group": group, "n": int(n), "protocol": protocol}
     numbers = {"value": value, **more}
     for key, number in numbers.items():
         if isinstance(number, float | np.floating):
