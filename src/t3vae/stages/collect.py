@@ -112,21 +112,19 @@ class _Collector:
         self.shared_entries: list[dict[str, Any]] = []
         self.aggregate: list[dict[str, Any]] = []
         self.mismatch: list[dict[str, Any]] = []
-        self.images = self._images(data) if config.get("images") else None
+        self.images: Any = None
         self.test, self.distribution = np.zeros((0, 0)), None
-        if self.images is None:
+        if config.get("images"):
+            known = ("test", "test_labels", "test_attributes")
+            found = {n: data.array(n) for n in known if f"{n}.npy" in data.manifest["arrays"]}
+            image_tables = import_module("t3vae.tables.image_tables")
+            self.images = image_tables.ImageTables(data.manifest, found, self.wanted)
+        else:
             test = np.asarray(data.array("test"), dtype=np.float64)
             self.test = test.reshape(len(test), -1)
             self.distribution = datasets.load_distribution(data.config)
-        self.grids: dict[str, list[density_curves.Curve]] | None = None
+        self.grids: dict[str, list[density_curves.Curve]] = {}
         self.heatmaps: Heatmaps | None = None
-
-    def _images(self, data: Prepared) -> Any:
-        names = ("test", "test_labels", "test_attributes")
-        found = {n: data.array(n) for n in names if f"{n}.npy" in data.manifest["arrays"]}
-        return import_module("t3vae.tables.image_tables").ImageTables(
-            data.manifest, found, self.wanted
-        )
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by file name."""
@@ -179,7 +177,7 @@ class _Collector:
                     model, seed, tensors["latent/aggregate"], samples
                 )
         for (kind, latent, i), stack in values.items():
-            grid = (self.grids or {})[kind][i]
+            grid = self.grids[kind][i]
             self.curve_rows[kind] += density_curves.rows(grid, model, latent, stack, counts[latent])
         self.mismatch += [
             latent_mismatch.mismatch_row(model, latent, d) for latent, d in distances.items()
@@ -216,9 +214,9 @@ class _Collector:
         values: dict[tuple[str, str, int], list[np.ndarray]],
     ) -> None:
         generated = np.asarray(generated, dtype=np.float64).reshape(len(generated), -1)
-        if self.grids is None:
+        if not self.curve_rows and self.heatmaps is None:
             self._start(len(generated))
-        for kind, grids in (self.grids or {}).items():
+        for kind, grids in self.grids.items():
             for i, grid in enumerate(grids):
                 values.setdefault((kind, latent, i), []).append(grid.measure(generated))
         if self.heatmaps is not None:
