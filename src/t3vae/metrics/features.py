@@ -64,10 +64,6 @@ class Features(Sample):
         found: T = self._kept[key]
         return found
 
-    def statistics(self, group: str, make: Callable[[Array], T]) -> T:
-        """Return the statistics of a group, made once."""
-        return self.keep(("statistics", group), lambda: make(self.rows(group)))
-
     def shared_groups(self, sample: Features) -> list[str]:
         """Return the groups that both sets know, in the order of this one."""
         return [group for group in self.groups if group in sample.groups]

@@ -210,8 +210,9 @@ def _entries(
             if n <= sample.dim:
                 value = max(frechet_distance_of_points(theirs, ours), 0.0)
             else:
-                both = (x.statistics(group, Statistics.of) for x in (reference, sample))
-                value = max(Statistics.distance(*both), 0.0)
+                key = "statistics", group
+                truth = reference.keep(key, partial(Statistics.of, theirs))
+                value = max(truth.distance(sample.keep(key, partial(Statistics.of, ours))), 0.0)
         except MetricError as error:
             reason, flag = str(error), None
         more = {"reason": reason, "flag": flag}

@@ -134,8 +134,8 @@ def f1_entries(
     for group, members in _members(reference, classes).items():
         value = float(scores[members].mean())
         n = int(np.isin(sample.labels, members).sum())
-        reason = "a class was neither drawn nor seen" if np.isnan(value) else None
-        found.append(entry(name, group, value, n, protocol, reason=reason))
+        unused = "a class was neither drawn nor seen" if np.isnan(value) else None
+        found.append(entry(name, group, value, n, protocol, reason=unused))
     return found
 
 

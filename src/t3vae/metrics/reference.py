@@ -167,7 +167,8 @@ def pair(
             "needed."
         )
     require_finite(first, f"first of the {what}")
-    return first, require_finite(second, f"second of the {what}")
+    require_finite(second, f"second of the {what}")
+    return first, second
 
 
 def subsample(points: Array, count: int, rng: np.random.Generator) -> Array:

@@ -139,7 +139,7 @@ def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[s
         >>> round(summarise(both)[0]["mean"], 12)
         0.2
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (model, key), seeds in _by_model(entries).items():
         found = [e for _, e in sorted(seeds.items()) if _known(e.get("value"))]
         absent = [e for e in seeds.values() if not _known(e.get("value"))]
@@ -205,7 +205,7 @@ def paired(
         0.15
     """
     table = _by_model(entries)
-    rows = []
+    rows: list[dict[str, Any]] = []
     compared = [
         (model, key, seeds, other)
         for (model, key), seeds in table.items()

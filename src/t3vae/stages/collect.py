@@ -247,8 +247,8 @@ class _Collector:
             self.shared_entries.append(named)
             if entry["latent"] not in repeated:
                 self.entries.append(named)
-        path = layout.run_file(self.experiment, model, seed, "provenance.json")
-        made = files.read_json(layout.under(self.root, path))
+        name = layout.run_file(self.experiment, model, seed, "provenance.json")
+        made = files.read_json(layout.under(self.root, name))
         self.runs.append({**made, "model": model, "seed": seed})
         if made.get("versions") and made["versions"] not in self.versions:
             self.versions.append(made["versions"])

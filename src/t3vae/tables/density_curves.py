@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -115,10 +116,12 @@ def _norm_tail(variable: Callable[[Array], Array], distribution: Any) -> Tail:
 def _empirical_tail(name: str, variable: Callable[[Array], Array], test: Array) -> Tail:
     ordered = variable(np.asarray(test, dtype=np.float64))
 
-    def survival(t: Array) -> Array:
-        return np.asarray(1.0 - np.searchsorted(ordered, t, side="right") / len(ordered))
+    return Tail(name, variable, partial(_beyond, ordered), lambda p: np.quantile(ordered, 1.0 - p))
 
-    return Tail(name, variable, survival, lambda p: np.quantile(ordered, 1.0 - p))
+
+def _beyond(ordered: Array, t: Array) -> Array:
+    """Return the share of a sorted sample beyond each value."""
+    return np.asarray(1.0 - np.searchsorted(ordered, t, side="right") / len(ordered))
 
 
 def curves(kind: str, test: Array, distribution: Any | None, generated: int) -> list[Curve]:
@@ -183,13 +186,11 @@ def _survival(tail: Tail, generated: int, points: int = 41) -> Curve:
     start = max(float(ends[0]), 1e-3 * stop)
     grid = np.array([significant(t) for t in np.geomspace(start, 3.0 * stop, points)])
 
-    def measure(x: Array) -> Array:
-        ordered = tail.variable(x)
-        return np.asarray(1.0 - np.searchsorted(ordered, grid, side="right") / len(ordered))
-
     truth = tail.survival(grid)
     low, high = binom.ppf(np.array(BAND)[:, None], generated, np.clip(truth, 0.0, 1.0)) / generated
-    return Curve(tail.name, grid, grid, measure, truth, (low, high))
+    return Curve(
+        tail.name, grid, grid, lambda x: _beyond(tail.variable(x), grid), truth, (low, high)
+    )
 
 
 def _quantiles(tail: Tail, generated: int, points: int = 25) -> Curve:
@@ -201,11 +202,10 @@ def _quantiles(tail: Tail, generated: int, points: int = 25) -> Curve:
     # U_(k) of a uniform sample is Beta(k, N + 1 - k): the band of the order statistic.
     lower = tail.quantile(np.asarray(beta.ppf(BAND[1], ranks, generated + 1 - ranks)))
     upper = tail.quantile(np.asarray(beta.ppf(BAND[0], ranks, generated + 1 - ranks)))
-
-    def measure(x: Array) -> Array:
-        return np.asarray(np.quantile(tail.variable(x), 1.0 - levels))
-
-    return Curve(tail.name, truth, truth, measure, truth, (lower, upper))
+    return Curve(
+        *(tail.name, truth, truth, lambda x: np.quantile(tail.variable(x), 1.0 - levels)),
+        *(truth, (lower, upper)),
+    )
 
 
 def rows(
