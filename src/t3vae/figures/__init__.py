@@ -1,1 +1,1 @@
-"""Figures: each reads tables and returns an image; none trains, samples or evaluates."""
+"""Figures: functions of tables (by file name) and a style; none trains, samples or evaluates."""

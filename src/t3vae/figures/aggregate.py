@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from t3vae.figures.axes import log_axis, panel_title, wrapped
+from t3vae.figures.axes import log_axis, panel_title, shown, wrapped
 from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_colour, latent_handle
 from t3vae.figures.titles import LATENT_LABELS, used_latents
 
@@ -22,9 +22,7 @@ GREY = "#CFCFCF"
 def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """Draw the densities in latent space on a logarithmic axis, one panel a model.
 
-    Args:
-        tables: ``aggregate.csv`` and ``latent_mismatch.csv``.
-        style: sizes, colours and models.
+    From ``aggregate.csv`` and ``latent_mismatch.csv``.
     """
     table, distances = tables["aggregate.csv"], tables["latent_mismatch.csv"]
     models = [m for m in style.models if m in set(table["model"])]
@@ -47,11 +45,9 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         gap_y=9.0 + high,
         head=high,
     )
-    for i, axes in enumerate(grid.flat):
-        if i >= len(models):
-            axes.set_visible(False)
-            continue
-        part = table[table["model"] == models[i]]
+    panels = zip(models, titles, shown(grid, len(models)), strict=True)
+    for model, title, (axes, leftmost, lowest) in panels:
+        part = table[table["model"] == model]
         base = part[part["latent"] == "aggregate"]
         edges = np.append(base["left"].to_numpy(), base["right"].iloc[-1])
         floor, top = _limits(base)
@@ -68,11 +64,11 @@ def aggregate(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         axes.set_ylim(floor, top)
         log_axis(axes, "y")
         axes.set_xlim(edges[0], edges[-1])
-        panel_title(axes, titles[i])
-        _distances(axes, distances[distances["model"] == models[i]], latents, wide)
-        if i % columns == 0:
+        panel_title(axes, title)
+        _distances(axes, distances[distances["model"] == model], latents, wide)
+        if leftmost:
             axes.set_ylabel("density")
-        if i + columns >= len(models):
+        if lowest:
             axes.set_xlabel("latent variable z")
     return drawn
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,26 @@ __all__ = [
     "panel_title",
     "point",
     "short_number",
+    "shown",
     "thin_ticks",
     "wrapped",
 ]
 
 FEW = "few images"  # of a value from fewer images than twice the number of features
+
+
+def shown(grid: np.ndarray, count: int) -> Iterator[tuple[Axes, bool, bool]]:
+    """Yield the first panels of a grid: axes, leftmost of a row, lowest of a column; hide others.
+
+    Args:
+        grid: axes [rows, columns].
+        count: number of panels shown.
+    """
+    columns = grid.shape[1]
+    for i, axes in enumerate(grid.flat):
+        axes.set_visible(i < count)
+        if i < count:
+            yield axes, i % columns == 0, i + columns >= count
 
 
 def panel_title(axes: Axes, text: str) -> None:

@@ -38,12 +38,10 @@ Curve = tuple[np.ndarray, np.ndarray, np.ndarray]  # mean, half of the interval,
 def class_curves(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """Draw metrics against the number of training images, from many to few.
 
+    From ``per_class.csv`` and ``paired.csv``.
+
     A column is a model and its controls: the models with the most controls, as many as fit
     on a page; a row is a metric under one latent distribution.
-
-    Args:
-        tables: ``per_class.csv`` and ``paired.csv``.
-        style: sizes, colours and models.
     """
     table = tables["per_class.csv"]
     shown = _comparisons(tables["paired.csv"], table, style)

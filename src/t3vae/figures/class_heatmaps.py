@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from t3vae.figures.axes import panel_title, short_number, thin_ticks
+from t3vae.figures.axes import panel_title, short_number, shown, thin_ticks
 from t3vae.figures.style import Style
 from t3vae.figures.titles import LATENT_SHORT
 
@@ -43,17 +43,9 @@ GREY = "#E2E2E2"
 
 
 def per_class(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw metrics of single classes, from many to few training images.
-
-    Args:
-        tables: ``per_class.csv``.
-        style: sizes and models.
-    """
+    """Draw metrics of single classes, from many to few training images, from ``per_class.csv``."""
     table = tables["per_class.csv"]
-    members = table.drop_duplicates("group").sort_values(
-        "frequency", ascending=False, kind="stable"
-    )
-    panels = _present(table, PANELS)
+    members, panels = _members(table), _present(table, PANELS)
     models = _models(table, style)
     columns = min(3, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
@@ -67,34 +59,24 @@ def per_class(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         gap_x=13.5,
         gap_y=8.5,
     )
-    for i, axes in enumerate(grid.flat):
-        if i >= len(panels):
-            axes.set_visible(False)
-            continue
-        _heat(axes, table, panels[i], models, list(members["group"]), style)
-        axes.tick_params(labelleft=i % columns == 0)
+    for panel, (axes, leftmost, lowest) in zip(panels, shown(grid, len(panels)), strict=True):
+        _heat(axes, table, panel, models, list(members["group"]), style)
+        axes.tick_params(labelleft=leftmost)
         step = -(-len(members) // 12)
         places = np.arange(0, len(members), step)
         texts = [f"{count:.0f}" for count in members["frequency"].iloc[places]]
         axes.set_xticks(places + 0.5, texts)
         thin_ticks(axes)
         axes.xaxis.set_minor_locator(NullLocator())
-        if i + columns >= len(panels):
+        if lowest:
             axes.set_xlabel("training images of the class")
     return drawn
 
 
 def attributes(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw metrics of images with each attribute, from common to rare.
-
-    Args:
-        tables: ``attributes.csv``.
-        style: sizes and models.
-    """
+    """Draw metrics of images with each attribute, from common to rare, from ``attributes.csv``."""
     table = tables["attributes.csv"]
-    members = table.drop_duplicates("group").sort_values(
-        "frequency", ascending=False, kind="stable"
-    )
+    members = _members(table)
     panels = _present(table, tuple((metric, "reconstruction") for metric in OF_ATTRIBUTES))[:3]
     models = _models(table, style)
     texts = [
@@ -111,14 +93,10 @@ def attributes(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
         bottom=2.0 + 1.45 * max(map(len, texts)),
         gap_y=6.0,
     )
-    for i, axes in enumerate(grid[:, 0]):
-        if i >= len(panels):
-            axes.set_visible(False)
-            continue
-        _heat(axes, table, panels[i], models, list(members["group"]), style)
-        last = i == len(panels) - 1
+    for panel, (axes, _, lowest) in zip(panels, shown(grid, len(panels)), strict=True):
+        _heat(axes, table, panel, models, list(members["group"]), style)
         axes.set_xticks(np.arange(len(texts)) + 0.5, texts, rotation=90)
-        axes.tick_params(labelbottom=last)
+        axes.tick_params(labelbottom=lowest)
     return drawn
 
 
@@ -195,6 +173,12 @@ def _present(table: pd.DataFrame, panels: tuple[tuple[str, str], ...]) -> list[t
         for metric, latent in panels
         if table.loc[table["latent"] == latent, metric].notna().any()
     ]
+
+
+def _members(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each class or attribute, from frequent to rare."""
+    unique = table.drop_duplicates("group")
+    return unique.sort_values("frequency", ascending=False, kind="stable")
 
 
 def _models(table: pd.DataFrame, style: Style) -> list[str]:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from t3vae.figures.axes import panel_title
+from t3vae.figures.axes import panel_title, shown
 from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_colour, latent_handle
 from t3vae.figures.titles import LATENT_LABELS, used_latents
 
@@ -19,12 +19,7 @@ FEWEST = 4.5  # samples in a bin: a line ends where fewer would make it
 
 
 def density(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw densities on a linear axis.
-
-    Args:
-        tables: ``densities.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw densities on a linear axis, from ``densities.csv``."""
     table = tables["densities.csv"]
     drawn, panels = _panels(table, style)
     top = table.loc[table["model"] == "truth", "mean"].max()
@@ -35,12 +30,7 @@ def density(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 
 
 def density_log(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw densities on a logarithmic axis, far into the tails.
-
-    Args:
-        tables: ``densities_log.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw densities on a logarithmic axis, far into the tails, from ``densities_log.csv``."""
     table = tables["densities_log.csv"]
     drawn, panels = _panels(table, style)
     truth = table.loc[(table["model"] == "truth") & (table["mean"] > 0), "mean"]
@@ -60,27 +50,24 @@ def _panels(table: pd.DataFrame, style: Style) -> tuple[Figure, list[Axes]]:
         *(latent_handle(latent) for latent in latents),
     ]
     drawn, grid = style.panels(rows, columns, 18.0, wide=wide, legend=legend, left=12.5, gap_y=5.5)
-    shown = []
-    for i, axes in enumerate(grid.flat):
-        if i >= len(models):
-            axes.set_visible(False)
-            continue
+    panels = []
+    for model, (axes, leftmost, lowest) in zip(models, shown(grid, len(models)), strict=True):
         middle = _middle(truth)
         axes.fill_between(middle, 1e-300, truth["mean"], color=GREY, linewidth=0)
         axes.plot(middle, truth["mean"], color="black", linewidth=0.4)
-        part = table[table["model"] == models[i]]
+        part = table[table["model"] == model]
         for latent in latents:
             _distribution(axes, part[part["latent"] == latent], latent)
         axes.set_xlim(truth["left"].min(), truth["right"].max())
-        panel_title(axes, style.label(models[i]))
-        axes.tick_params(labelbottom=i + columns >= len(models), labelleft=i % columns == 0)
-        if i + columns >= len(models):
+        panel_title(axes, style.label(model))
+        axes.tick_params(labelbottom=lowest, labelleft=leftmost)
+        if lowest:
             axes.set_xlabel("x")
-        if i % columns == 0:
+        if leftmost:
             axes.set_ylabel("density")
-        shown.append(axes)
-    drawn.align_ylabels(shown)
-    return drawn, shown
+        panels.append(axes)
+    drawn.align_ylabels(panels)
+    return drawn, panels
 
 
 def _distribution(axes: Axes, part: pd.DataFrame, latent: str) -> None:

@@ -22,12 +22,7 @@ __all__ = ["heatmaps"]
 
 
 def heatmaps(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw log10 densities with one colour scale.
-
-    Args:
-        tables: ``heatmaps.csv``.
-        style: sizes and models.
-    """
+    """Draw log10 densities with one colour scale, from ``heatmaps.csv``."""
     table = tables["heatmaps.csv"]
     found = [name for name in table.columns if ":" in name]
     latents = used_latents([name.partition(":")[2] for name in found])

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from t3vae.figures.axes import panel_title, short_number, wrapped
+from t3vae.figures.axes import panel_title, short_number, shown, wrapped
 from t3vae.figures.style import OKABE_ITO, Style, model_handle
 
 __all__ = ["history"]
@@ -32,12 +32,7 @@ _SHIFT = 0.5  # of the axis: how far beyond settled values a curve is still foll
 
 
 def history(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw the three parts of the loss against the epoch.
-
-    Args:
-        tables: ``history.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw the three parts of the loss against the epoch, from ``history.csv``."""
     table = tables["history.csv"]
     table = table[table["seeds"] == table.groupby("model")["seeds"].transform("max")]
     models = [m for m in style.models if m in set(table["model"])]
@@ -93,20 +88,17 @@ def _of_models(table: pd.DataFrame, models: Sequence[str], style: Style) -> tupl
         head=high,
     )
     panels = []
-    for i, axes in enumerate(grid.flat):
-        if i >= len(models):
-            axes.set_visible(False)
-            continue
-        panel_title(axes, titles[i])
+    places = zip(models, titles, shown(grid, len(models)), strict=True)
+    for model, title, (axes, leftmost, lowest) in places:
+        panel_title(axes, title)
         axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(FuncFormatter(short_number))
-        lowest = i + columns >= len(models)
         axes.tick_params(labelbottom=lowest)
         if lowest:
             axes.set_xlabel("epoch")
-        if i % columns == 0:
+        if leftmost:
             axes.set_ylabel("2 × nats")
-        own = table[table["model"] == models[i]]
+        own = table[table["model"] == model]
         panels.append((axes, [(own, part, {"color": colour}) for part, colour in PARTS.items()]))
     drawn.align_ylabels(grid[:, 0])
     return drawn, panels

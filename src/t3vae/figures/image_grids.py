@@ -26,9 +26,7 @@ LARGEST = 11.0  # millimetres
 def reconstructions(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """Draw test images by group, and below them what each model makes of them.
 
-    Args:
-        tables: ``reconstructions.csv``.
-        style: sizes and models.
+    From ``reconstructions.csv``.
     """
     table = tables["reconstructions.csv"].fillna({"model": ""})
     blocks = [(None, group, "") for group in _groups(table)]
@@ -38,9 +36,7 @@ def reconstructions(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 def samples(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """Draw generated images by group: from the model's own latent distribution, and the fitted one.
 
-    Args:
-        tables: ``samples.csv``.
-        style: sizes and models.
+    From ``samples.csv``.
     """
     table = tables["samples.csv"]
     table = table.assign(own=np.where(table["latent"] == "fitted", "fitted", "own"))

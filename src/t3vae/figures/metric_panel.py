@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from t3vae.figures.axes import few_handle, log_axis, panel_title, point, short_number, thin_ticks
+from t3vae.figures.axes import (
+    few_handle,
+    log_axis,
+    panel_title,
+    point,
+    short_number,
+    shown,
+    thin_ticks,
+)
 from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle, latent_colour
 from t3vae.figures.titles import LATENT_LABELS, used_latents
 from t3vae.tables.headlines import HEADLINES, Headline, select
@@ -21,38 +29,29 @@ __all__ = ["metrics"]
 
 
 def metrics(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw the headline metrics of all models.
-
-    Args:
-        tables: ``metrics.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw the headline metrics of all models, from ``metrics.csv``."""
     table = tables["metrics.csv"]
-    chosen = [(h, select(table, h)) for h in HEADLINES]
-    shown = [(headline, found) for headline, found in chosen if len(found)]
+    chosen = [(h, found) for h in HEADLINES if len(found := select(table, h))]
     models = [m for m in style.models if m in set(table["model"])]
     latents = used_latents(list(table["latent"].dropna().unique()))
     wide = len(models) > 10 or "reconstruction" in latents
     columns = 4 if wide else 2
-    rows = max(1, -(-len(shown) // columns))
+    rows = max(1, -(-len(chosen) // columns))
     drawn, grid = style.panels(
         rows,
         columns,
         (3.5 if len(models) < 20 else 3.1) * max(len(models), 3),
         wide=wide,
-        legend=_legend(latents, shown),
+        legend=_legend(latents, [found for _, found in chosen]),
         left=max(2.0 + 1.45 * max(len(style.label(m)) for m in models), 11.0),
         right=4.0,
         bottom=5.0,
         gap_x=6.5,
         gap_y=9.5,
     )
-    for i, axes in enumerate(grid.flat):
-        if i >= len(shown):
-            axes.set_visible(False)
-            continue
-        _panel(axes, *shown[i], models, latents, style)
-        axes.tick_params(labelleft=i % columns == 0)
+    for (headline, found), (axes, left, _) in zip(chosen, shown(grid, len(chosen)), strict=True):
+        _panel(axes, headline, found, models, latents, style)
+        axes.tick_params(labelleft=left)
     return drawn
 
 
@@ -142,13 +141,11 @@ def _scale(axes: Axes, headline: Headline, rows: pd.DataFrame) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(short_number))
 
 
-def _legend(
-    latents: list[str], shown: list[tuple[Headline, pd.DataFrame]]
-) -> list[tuple[Artist, str]]:
+def _legend(latents: list[str], shown_rows: list[pd.DataFrame]) -> list[tuple[Artist, str]]:
     handles = [distribution_point_handle(latent) for latent in latents]
-    if any(rows["flag"].notna().any() for _, rows in shown):
+    if any(rows["flag"].notna().any() for rows in shown_rows):
         handles.append(few_handle())
-    if any(rows["ideal"].notna().any() for _, rows in shown):
+    if any(rows["ideal"].notna().any() for rows in shown_rows):
         truth = Line2D([], [], color="black", linewidth=0.6, linestyle=(0, (1, 1)))
         handles.append((truth, LATENT_LABELS["truth"]))
     return handles

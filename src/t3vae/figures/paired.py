@@ -11,7 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from t3vae.figures.axes import few_handle, panel_title, point, short_number, thin_ticks, wrapped
+from t3vae.figures.axes import (
+    few_handle,
+    panel_title,
+    point,
+    short_number,
+    shown,
+    thin_ticks,
+    wrapped,
+)
 from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle, latent_colour
 from t3vae.figures.titles import used_latents
 from t3vae.tables.headlines import HEADLINES, Headline
@@ -24,34 +32,30 @@ LEAST_MM = 2.8  # of a line, so that names do not touch
 
 
 def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw differences of models to their controls, with intervals over seeds.
+    """Draw differences of models to their controls, with intervals over seeds, from ``paired.csv``.
 
     Metrics fill a page in the order of the headlines; the others, and lines that no page
     holds, are in the table alone.
-
-    Args:
-        tables: ``paired.csv``.
-        style: sizes, colours and models.
     """
     table = tables["paired.csv"]
     table = table[~(table["metric"] == "class_mass")]
     lines = _lines(table, style)
-    shown = [(h, found) for h in HEADLINES if len(found := _rows(table, h))]
+    chosen = [(h, found) for h in HEADLINES if len(found := _rows(table, h))]
     latents = used_latents(list(table["latent"].dropna().unique()))
     many = len(lines) > MANY
-    columns = min(6 if many else 4, max(1, len(shown)))
+    columns = min(6 if many else 4, max(1, len(chosen)))
     texts = [style.label(model) if model else f"− {style.label(c)}:" for model, c in lines]
     left, gap = 3.0 + 1.45 * max(map(len, texts), default=4), 4.5 if many else 6.5
     legend = [distribution_point_handle(latent) for latent in latents]
-    if any(found["flag"].notna().any() for _, found in shown):
+    if any(found["flag"].notna().any() for _, found in chosen):
         legend.append(few_handle())
     room = (style.page_width_mm - left - 4.0 - (columns - 1) * gap) / columns + 0.5 * gap
-    titles = [wrapped(headline.label, room) for headline, _ in shown]
+    titles = [wrapped(headline.label, room) for headline, _ in chosen]
     high = 3.2 * max((text.count("\n") for text in titles), default=0)
     around: Any = {
         "wide": True, "legend": legend, "bottom": 5.0, "gap_y": 9.5 + high, "head": high
     }  # fmt: skip
-    rows = max(1, -(-len(shown) // columns))
+    rows = max(1, -(-len(chosen) // columns))
     while rows > 1 and style.room(rows, **around) < LEAST_MM * len(lines):
         rows -= 1
     page = style.room(rows, **around)
@@ -59,14 +63,12 @@ def paired(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     lines, texts = lines[:most], texts[:most]
     height = min(page, (3.0 if many else 3.6) * max(len(lines), 4))
     drawn, grid = style.panels(rows, columns, height, left=left, right=4.0, gap_x=gap, **around)
-    for i, axes in enumerate(grid.flat):
-        if i >= len(shown):
-            axes.set_visible(False)
-            continue
-        _panel(axes, shown[i][1], lines, latents)
+    count = min(len(chosen), grid.size)
+    for i, (axes, leftmost, _) in enumerate(shown(grid, count)):
+        _panel(axes, chosen[i][1], lines, latents)
         panel_title(axes, titles[i])
         axes.set_yticks(range(len(lines)), texts)
-        axes.tick_params(axis="y", length=0, labelleft=i % columns == 0)
+        axes.tick_params(axis="y", length=0, labelleft=leftmost)
         axes.xaxis.set_major_locator(FixedLocator(_ticks(axes.get_xlim()[1])))
         axes.xaxis.set_major_formatter(FuncFormatter(short_number))
         thin_ticks(axes)
@@ -93,8 +95,8 @@ def _ticks(end: float) -> list[float]:
 
 
 def _rows(table: pd.DataFrame, headline: Headline) -> pd.DataFrame:
-    rows = table[(table["metric"] == headline.metric) & (table["group"].isin(headline.groups))]
-    return rows[rows["latent"] == "reconstruction"] if headline.reconstructed else rows
+    rows = headline.rows(table)
+    return rows[rows["group"].isin(headline.groups)]
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, lines: list[Line], latents: list[str]) -> None:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.style import context as style_context
 
 from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT
 from t3vae.provenance.figure_metadata import PNG_KEY
@@ -106,31 +106,18 @@ class Style:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Set matplotlib's defaults, and only these, within a block."""
-        size = self.font_size
+        texts = ("axes.titlesize", "axes.labelsize", "font.size", "legend.fontsize")
+        ticks = {"major.width": 0.5, "minor.width": 0.35, "major.size": 2.2, "minor.size": 1.2}
+        ticks |= {"major.pad": 1.8, "labelsize": self.font_size}
         settings: Any = {
             "font.family": "DejaVu Sans",
-            "font.size": size,
-            "axes.titlesize": size,
-            "axes.labelsize": size,
-            "xtick.labelsize": size,
-            "ytick.labelsize": size,
-            "legend.fontsize": size,
+            **dict.fromkeys(texts, self.font_size),
             "axes.linewidth": 0.5,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.labelpad": 2.0,
             "axes.titlepad": 2.5,
-            "axes.unicode_minus": True,
-            "xtick.major.width": 0.5,
-            "ytick.major.width": 0.5,
-            "xtick.minor.width": 0.35,
-            "ytick.minor.width": 0.35,
-            "xtick.major.size": 2.2,
-            "ytick.major.size": 2.2,
-            "xtick.minor.size": 1.2,
-            "ytick.minor.size": 1.2,
-            "xtick.major.pad": 1.8,
-            "ytick.major.pad": 1.8,
+            **{f"{axis}tick.{key}": value for axis in "xy" for key, value in ticks.items()},
             "lines.linewidth": self.line_width,
             "lines.solid_capstyle": "butt",
             "legend.frameon": False,
@@ -142,10 +129,7 @@ class Style:
             "pdf.fonttype": 42,
             "savefig.dpi": self.dpi,
         }
-        with mpl.rc_context():
-            defaults: Any = {k: v for k, v in mpl.rcParamsDefault.items() if k != "backend"}
-            mpl.rcParams.update(defaults)
-            mpl.rcParams.update(settings)
+        with style_context(settings, after_reset=True):
             yield
 
     def label(self, model: str) -> str:

@@ -7,14 +7,14 @@ row is only where the latent samples come from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from t3vae.figures.axes import log_axis, panel_title
+from t3vae.figures.axes import log_axis, panel_title, shown
 from t3vae.figures.style import Style, area_handle, model_handle
 from t3vae.figures.titles import LATENT_LABELS, used_latents
 
@@ -27,22 +27,11 @@ _VALUE = {"left": "t", "right": "t", "norm": "r"}
 _PROBABILITY = {"left": "P(X < −t)", "right": "P(X > t)", "norm": "P(‖X‖ > r)"}
 
 
-class _Panel(NamedTuple):
-    """One panel: a latent distribution, a tail, and whether it has panels above or below it."""
-
-    axes: Axes
-    latent: str
-    tail: str
-    lowest: bool
+_Panel = tuple[Axes, str, str, bool]  # latent distribution, tail, whether it is a lowest panel
 
 
 def survival(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw the probability of exceeding a value against the value.
-
-    Args:
-        tables: ``survival.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw the probability of exceeding a value against the value, from ``survival.csv``."""
     table = tables["survival.csv"]
     drawn, panels = _panels(table, style, 27.0)
     table = table[(table["model"] == "truth") | (table["mean"] * table["samples"] > FEWEST)]
@@ -66,12 +55,7 @@ def survival(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 
 
 def tail_qq(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw the tail quantiles of each model against the true ones, log-log.
-
-    Args:
-        tables: ``quantiles.csv``.
-        style: sizes, colours and models.
-    """
+    """Draw the tail quantiles of each model against the true ones, from ``quantiles.csv``."""
     table = tables["quantiles.csv"]
     drawn, panels = _panels(table, style, 29.0)
     for axes, latent, tail, lowest in panels:
@@ -115,13 +99,9 @@ def _panels(table: pd.DataFrame, style: Style, height: float) -> tuple[Figure, l
         gap_y=8.0 if len(tails) > 1 else 12.5,
     )
     panels = []
-    for i, axes in enumerate(grid.flat):
-        if i >= len(wanted):
-            axes.set_visible(False)
-            continue
-        latent, tail = wanted[i]
+    for (latent, tail), (axes, _, lowest) in zip(wanted, shown(grid, len(wanted)), strict=True):
         panel_title(axes, LATENT_LABELS.get(latent, latent))
-        panels.append(_Panel(axes, latent, tail, lowest=i + 2 >= len(wanted)))
+        panels.append((axes, latent, tail, lowest))
     return drawn, panels
 
 

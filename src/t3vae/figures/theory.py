@@ -28,9 +28,7 @@ def _ramp(count: int) -> list[str]:
 def regularizer(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """Draw the regularizer at mu = 0 against the encoder's variance, with its Gaussian limit.
 
-    Args:
-        tables: ``regularizer.csv``.
-        style: sizes.
+    From ``regularizer.csv``.
     """
     table = tables["regularizer.csv"]
     drawn, grid = style.panels(1, 1, 48.0, left=12.0, right=20.0)
@@ -81,12 +79,7 @@ def _labels(axes: Axes, labels: list[tuple[float, str, str]], gap: float) -> Non
 
 
 def tau_alpha(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
-    """Draw tau and alpha against nu - 2, one curve for each data dimension.
-
-    Args:
-        tables: ``tau_alpha.csv``.
-        style: sizes.
-    """
+    """Draw tau and alpha against nu - 2, a curve a data dimension, from ``tau_alpha.csv``."""
     table = tables["tau_alpha.csv"]
     drawn, grid = style.panels(2, 1, 34.0, right=3.0)
     dims = sorted(table["data_dim"].unique())
@@ -109,9 +102,7 @@ def tau_alpha(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
 def high_dimension(tables: Mapping[str, pd.DataFrame], style: Style) -> Figure:
     """Draw tau^2, v* and alpha against the data dimension, with their common limit.
 
-    Args:
-        tables: ``high_dimension.csv``.
-        style: sizes.
+    From ``high_dimension.csv``.
     """
     table = tables["high_dimension.csv"]
     values = sorted(table["nu"].unique())

@@ -161,7 +161,65 @@ class DiagonalGaussian(_LocationScale):
         return -0.5 * delta - self._sum_log_scale() - constant
 
 
-class MultivariateT(_LocationScale):
+class _StudentT(_LocationScale):
+    """A t distribution with one chi-square for each coordinate, or for each vector."""
+
+    per_coordinate: ClassVar[bool]
+
+    def __init__(self, loc: Tensor, scale: Tensor | float, nu: Tensor | float) -> None:
+        batch = torch.Size()
+        if isinstance(nu, Tensor):
+            batch = nu.shape[:-1] if self.per_coordinate else nu.shape
+        elif not 0 < float(nu) < math.inf:
+            raise ConfigError(
+                f"nu = {float(nu)}: must be positive and finite. For a normal one use "
+                "DiagonalGaussian."
+            )
+        self.nu = nu if isinstance(nu, Tensor) else float(nu)
+        super().__init__(loc, scale, batch)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean, [..., d]; not a number where nu <= 1."""
+        factor = _moment_factor(self.nu, 1, self.per_coordinate)
+        return self._per_coordinate(self.loc * factor)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each coordinate, nu / (nu - 2) scale^2, [..., d]; infinite at nu <= 2."""
+        factor = _moment_factor(self.nu, 2, self.per_coordinate)
+        return self._per_coordinate(self.scale.square() * factor)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw [*sample_shape, ..., d] with gradients to loc, scale and a tensor nu."""
+        shape = self._extended_shape(sample_shape)
+        noise = _normal(shape, self.loc)
+        of_radius = shape if self.per_coordinate else torch.Size((*shape[:-1], 1))
+        if isinstance(self.nu, Tensor):
+            half = 0.5 * self.nu if self.per_coordinate else (0.5 * self.nu).unsqueeze(-1)
+            noise = noise * (half / standard_gamma(half, of_radius, self.loc)).sqrt()
+        else:
+            gamma = standard_gamma(0.5 * self.nu, of_radius, self.loc)
+            noise.mul_(gamma.mul_(2.0 / self.nu).rsqrt_())
+        return torch.addcmul(self.loc, self.scale, noise)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density at value [..., d]."""
+        d, nu = self.event_shape[0], self.nu
+        check_event(value, d)
+        delta = ((value - self.loc) / self.scale).square()
+        if self.per_coordinate:
+            d = 1
+        else:
+            delta = delta.sum(-1)
+        if isinstance(nu, Tensor):
+            terms = log_t_normalizer_tensor(nu, d) - 0.5 * (nu + d) * torch.log1p(delta / nu)
+        else:
+            terms = log_t_normalizer(nu, d) - 0.5 * (nu + d) * torch.log1p(delta * (1.0 / nu))
+        return (terms.sum(-1) if self.per_coordinate else terms) - self._sum_log_scale()
+
+
+class MultivariateT(_StudentT):
     r"""The multivariate t distribution with diagonal scale matrix; one chi-square per sample.
 
     .. math:: t_d(x\mid\mu,\Sigma,\nu) = C_{\nu,d}|\Sigma|^{-1/2}
@@ -188,43 +246,10 @@ class MultivariateT(_LocationScale):
         6.6667
     """
 
-    def __init__(self, loc: Tensor, scale: Tensor | float, nu: Tensor | float) -> None:
-        self.nu = nu if isinstance(nu, Tensor) else _checked_nu(nu)
-        batch = nu.shape if isinstance(nu, Tensor) else torch.Size()
-        super().__init__(loc, scale, batch)
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean, [..., d]; not a number where nu <= 1."""
-        return self._per_coordinate(self.loc * _moment_factor(self.nu, 1))
-
-    @property
-    def variance(self) -> Tensor:
-        """Variance of each coordinate, nu / (nu - 2) scale^2, [..., d]; infinite at nu <= 2."""
-        return self._per_coordinate(self.scale.square() * _moment_factor(self.nu, 2))
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw [*sample_shape, ..., d] with gradients to loc, scale and a tensor nu."""
-        shape = self._extended_shape(sample_shape)
-        noise = _normal(shape, self.loc)
-        radius_shape = torch.Size((*shape[:-1], 1))
-        if isinstance(self.nu, Tensor):
-            half = (0.5 * self.nu).unsqueeze(-1)
-            noise = noise * (half / standard_gamma(half, radius_shape, self.loc)).sqrt()
-        else:
-            gamma = standard_gamma(0.5 * self.nu, radius_shape, self.loc)
-            noise.mul_(gamma.mul_(2.0 / self.nu).rsqrt_())
-        return torch.addcmul(self.loc, self.scale, noise)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log density at value [..., d]."""
-        d = self.event_shape[0]
-        check_event(value, d)
-        delta = ((value - self.loc) / self.scale).square().sum(-1)
-        return _t_log_prob(delta, self.nu, d) - self._sum_log_scale()
+    per_coordinate = False
 
 
-class IndependentT(_LocationScale):
+class IndependentT(_StudentT):
     r"""A product of univariate t distributions: one chi-square per coordinate.
 
     .. math:: \prod_{i=1}^d t_1(x_i\mid\mu_i,\sigma_i^2,\nu_i)
@@ -242,41 +267,7 @@ class IndependentT(_LocationScale):
         torch.Size([10, 2])
     """
 
-    def __init__(self, loc: Tensor, scale: Tensor | float, nu: Tensor | float) -> None:
-        self.nu = nu if isinstance(nu, Tensor) else _checked_nu(nu)
-        batch = nu.shape[:-1] if isinstance(nu, Tensor) else torch.Size()
-        super().__init__(loc, scale, batch)
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean, [..., d]; not a number where nu <= 1."""
-        factor = _moment_factor(self.nu, 1, per_coordinate=True)
-        return self._per_coordinate(self.loc * factor)
-
-    @property
-    def variance(self) -> Tensor:
-        """Variance of each coordinate, [..., d]; infinite where nu <= 2."""
-        factor = _moment_factor(self.nu, 2, per_coordinate=True)
-        return self._per_coordinate(self.scale.square() * factor)
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw [*sample_shape, ..., d] with gradients to loc, scale and a tensor nu."""
-        shape = self._extended_shape(sample_shape)
-        noise = _normal(shape, self.loc)
-        if isinstance(self.nu, Tensor):
-            half = 0.5 * self.nu
-            noise = noise * (half / standard_gamma(half, shape, self.loc)).sqrt()
-        else:
-            gamma = standard_gamma(0.5 * self.nu, shape, self.loc)
-            noise.mul_(gamma.mul_(2.0 / self.nu).rsqrt_())
-        return torch.addcmul(self.loc, self.scale, noise)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log density at value [..., d]."""
-        check_event(value, self.event_shape[0])
-        delta = ((value - self.loc) / self.scale).square()
-        terms = _t_log_prob(delta, self.nu, 1)
-        return terms.sum(-1) - self._sum_log_scale()
+    per_coordinate = True
 
 
 class TMixture(Distribution):
@@ -335,19 +326,15 @@ class TMixture(Distribution):
         shape = self._extended_shape(sample_shape)
         count = math.prod(shape[:-1])
         with torch.no_grad():
-            index = self._components(count)
+            index = torch.zeros(0, dtype=torch.int64, device=self.weights.device)
+            if count:  # torch refuses to draw nothing
+                source = generator(self.weights.device)
+                index = torch.multinomial(self.weights, count, replacement=True, generator=source)
             noise = _normal(torch.Size((count, shape[-1])), self.loc)
             half = 0.5 * self.nu[index]
             gamma = standard_gamma(half, half.shape, self.loc)
             noise.mul_((half / gamma).sqrt_().unsqueeze(-1)).mul_(self.scale[index])
             return noise.add_(self.loc[index]).reshape(shape)
-
-    def _components(self, count: int) -> Tensor:
-        weights = self.weights
-        if count == 0:  # torch refuses to draw nothing
-            return torch.zeros(0, dtype=torch.int64, device=weights.device)
-        source = generator(weights.device)
-        return torch.multinomial(weights, count, replacement=True, generator=source)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density at value [..., d]."""
@@ -382,22 +369,6 @@ def _broadcast(*shapes: torch.Size) -> torch.Size:
     except ValueError as error:
         listed = ", ".join(str(tuple(shape)) for shape in shapes)
         raise ConfigError(f"shapes {listed}: must broadcast against each other.") from error
-
-
-def _checked_nu(nu: float) -> float:
-    nu = float(nu)
-    if not (nu > 0 and math.isfinite(nu)):
-        raise ConfigError(
-            f"nu = {nu}: must be positive and finite. For a normal one use DiagonalGaussian."
-        )
-    return nu
-
-
-def _t_log_prob(delta: Tensor, nu: Tensor | float, d: int) -> Tensor:
-    """Log density of the unit-scale t distribution from the squared Mahalanobis distance."""
-    if isinstance(nu, Tensor):
-        return log_t_normalizer_tensor(nu, d) - 0.5 * (nu + d) * torch.log1p(delta / nu)
-    return log_t_normalizer(nu, d) - (0.5 * (nu + d)) * torch.log1p(delta * (1.0 / nu))
 
 
 def _moment_factor(nu: Tensor | float, order: int, per_coordinate: bool = False) -> Tensor | float:

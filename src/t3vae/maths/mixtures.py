@@ -92,11 +92,6 @@ class _Parameters:
         """Return the log density of the mixture at z [N, d]."""
         return _log_sum_exp(self.terms(z)[0])
 
-    def pack(self) -> Array:
-        """Return all parameters as one vector, degrees of freedom as logarithms."""
-        parts = (self.log_weights, self.loc.ravel(), self.log_scale.ravel(), np.log(self.nu))
-        return np.concatenate(parts)
-
     @classmethod
     def unpack(cls, vector: Array, k: int, d: int) -> _Parameters:
         """Return parameters from a vector; log weights are normalised."""
@@ -216,8 +211,9 @@ def _maximize(
     upper = (20 * one, free, math.log(SCALE_MAX) * scales, math.log(NU_MAX) * one)
     bounds = Bounds(np.concatenate(lower), np.concatenate(upper))
     options: Any = {"maxiter": 2 * iterations, "ftol": tolerance, "gtol": 1e-7, "maxcor": 20}
-    packed = parameters.pack()
-    packed[:k] -= packed[:k].max()
+    found = parameters
+    logits = found.log_weights - found.log_weights.max()
+    packed = np.concatenate([logits, found.loc.ravel(), found.log_scale.ravel(), np.log(found.nu)])
     result = minimize(negative, packed, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return _Parameters.unpack(result.x, k, d), -float(result.fun)
 
@@ -258,14 +254,16 @@ def _split(fit: _Parameters, z: Array, share: Array) -> list[_Parameters]:
     return starts
 
 
-def _group(z: Array) -> tuple[Array, Array]:
-    """Return group means [G, 1] and shares [G] of a one-dimensional sample.
+def _reduce(z: Array) -> tuple[Array, Array]:
+    """Return points and shares: of a one-dimensional sample group means [G, 1] and shares [G].
 
     Groups are single points in both tails and stay narrow in the middle, so the likelihood
     hardly changes while its cost no longer depends on the size of the sample.
     """
+    count = len(z)
+    if z.shape[1] > 1:
+        return z, np.full(count, 1 / count)
     ordered = np.sort(z[:, 0])
-    count = len(ordered)
     cap = max(1, int(count * GROUP_SHARE))
     edges, rank = [0], 0
     while rank < count:
@@ -318,7 +316,16 @@ def fit_t_mixture(
         >>> fit.components, fit.loc.shape
         (1, (1, 1))
     """
-    _check(z, max_components, points, held_out, iterations, tolerance)
+    wanted = {
+        f"max_components = {max_components}: must be at least 1. Try 6.": max_components >= 1,
+        f"points = {points}: must be at least 20. Try 50000.": points >= 20,
+        f"held_out = {held_out}: must lie between 0 and 1. Try 0.2.": 0 < held_out < 1,
+        f"iterations = {iterations}: must be at least 1. Try 100.": iterations >= 1,
+        f"tolerance = {tolerance}: must be positive. Try 1e-7.": tolerance > 0,
+    }
+    if problems := [text for text, good in wanted.items() if not good]:
+        raise ConfigError(problems)
+    _check_sample(z)
     generator = numpy_generator(seed, "mixtures/points")
     chosen = generator.permutation(len(z))[:points]
     sample = np.asarray(z[chosen], dtype=np.float64)
@@ -344,7 +351,11 @@ def fit_t_mixture(
         scores = [float(density.mean()) for density in densities]
         if k >= 3 and max(scores[-2:]) <= max(scores[:-2]):  # Two in a row did not help.
             break
-    components = _choose(densities)
+    # the smallest K whose held-out score is within one standard error of the best
+    best_density = max(densities, key=lambda density: float(density.mean()))
+    losses = [best_density - density for density in densities]
+    near = [loss.mean() <= loss.std() / math.sqrt(len(loss)) for loss in losses]
+    components = near.index(True) + 1
     reduced, share = _reduce(sample)
     final, _ = _maximize(fits[components - 1], reduced, share, iterations, tolerance)
 
@@ -360,48 +371,12 @@ def fit_t_mixture(
     )
 
 
-def _choose(densities: list[Array]) -> int:
-    """Return the smallest K whose held-out score is within one standard error of the best."""
-    best = max(densities, key=lambda density: float(density.mean()))
-    for k, density in enumerate(densities, start=1):
-        loss = best - density
-        if loss.mean() <= loss.std() / math.sqrt(len(loss)):
-            return k
-    return len(densities)
-
-
-def _reduce(sample: Array) -> tuple[Array, Array]:
-    if sample.shape[1] == 1:
-        return _group(sample)
-    return sample, np.full(len(sample), 1 / len(sample))
-
-
 def _log_sum_exp(terms: Array) -> Array:
     largest = terms.max(1)
     return np.log(np.exp(terms - largest[:, None]).sum(1)) + largest
 
 
-def _check(
-    z: NDArray[np.floating],
-    max_components: int,
-    points: int,
-    held_out: float,
-    iterations: int,
-    tolerance: float,
-) -> None:
-    problems = []
-    if max_components < 1:
-        problems.append(f"max_components = {max_components}: must be at least 1. Try 6.")
-    if points < 20:
-        problems.append(f"points = {points}: must be at least 20. Try 50000.")
-    if not 0 < held_out < 1:
-        problems.append(f"held_out = {held_out}: must lie between 0 and 1. Try 0.2.")
-    if iterations < 1:
-        problems.append(f"iterations = {iterations}: must be at least 1. Try 100.")
-    if not tolerance > 0:
-        problems.append(f"tolerance = {tolerance}: must be positive. Try 1e-7.")
-    if problems:
-        raise ConfigError(problems)
+def _check_sample(z: NDArray[np.floating]) -> None:
     if np.ndim(z) != 2 or len(z) < 20:
         raise DataError(
             f"mixture fit: the sample has shape {np.shape(z)}; it must be [N, d] with at "

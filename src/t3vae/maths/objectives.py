@@ -50,11 +50,8 @@ def gaussian_kl_2x(mu: Tensor, logvar: Tensor, prior_scale: float = 1.0) -> Tens
     """
     if not (prior_scale > 0 and math.isfinite(prior_scale)):
         raise ConfigError(f"prior_scale = {prior_scale}: must be positive and finite. Try 1.0.")
-    if prior_scale == 1.0:
-        terms = torch.addcmul(torch.expm1(logvar) - logvar, mu, mu)
-    else:
-        centred = logvar - 2 * math.log(prior_scale)
-        terms = torch.addcmul(torch.expm1(centred) - centred, mu, mu, value=prior_scale**-2)
+    centred = logvar if prior_scale == 1.0 else logvar - 2 * math.log(prior_scale)
+    terms = torch.addcmul(torch.expm1(centred) - centred, mu, mu, value=prior_scale**-2)
     return terms.squeeze(-1) if terms.shape[-1] == 1 else terms.sum(-1)
 
 

@@ -49,7 +49,7 @@ def evaluate(
 
     if name not in METRICS:
         raise MetricError(f"metric {name!r}: no such metric. Known metrics: {', '.join(METRICS)}.")
-    sample = sample if hasattr(sample, "points") else Sample(sample)
+    sample = sample if isinstance(sample, Sample) else Sample(sample)
     if name != "log_likelihood" and sample.points.shape[1:] != reference.points.shape[1:]:
         raise MetricError(
             f"metric {name!r}: samples have shape {sample.points.shape}, "

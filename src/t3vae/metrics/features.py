@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from t3vae.errors import MetricError
-from t3vae.metrics.reference import entry, require_finite
+from t3vae.metrics.reference import Sample, entry
 
 __all__ = ["Features", "few_points", "unmeasured"]
 
@@ -23,7 +22,7 @@ Rows = NDArray[np.intp]
 T = TypeVar("T")
 
 
-class Features:
+class Features(Sample):
     """Features ``[N, f]`` of one set of images.
 
     Args:
@@ -48,24 +47,11 @@ class Features:
         predicted: NDArray[np.integer[Any]] | None = None,
         membership: str = "",
     ) -> None:
-        if points.ndim != 2 or points.size == 0 or points.dtype.kind != "f":
-            raise MetricError(
-                f"features have shape {points.shape} and type {points.dtype}: "
-                "must be a floating-point array [N, f] with N >= 1 and f >= 1."
-            )
-        self.points = require_finite(points, "features")
+        super().__init__(points)
         self.extractor = extractor
         self.groups: dict[str, Rows] = {"all": np.arange(len(points)), **(groups or {})}
         self.labels, self.predicted, self.membership = labels, predicted, membership
         self._kept: dict[Any, Any] = {}
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    @property
-    def dim(self) -> int:
-        """Number of features."""
-        return int(self.points.shape[1])
 
     def rows(self, group: str) -> Array:
         """Return the features of a group."""
@@ -77,10 +63,6 @@ class Features:
             self._kept[key] = make()
         found: T = self._kept[key]
         return found
-
-    def statistics(self, group: str, make: Callable[[Array], T]) -> T:
-        """Return the statistics of a group, made once."""
-        return self.keep(("statistics", group), lambda: make(self.rows(group)))
 
     def shared_groups(self, sample: Features) -> list[str]:
         """Return the groups that both sets know, in the order of this one."""

@@ -20,7 +20,7 @@ from scipy.linalg.lapack import dpstrf
 
 from t3vae.errors import MetricError
 from t3vae.metrics.features import Features, few_points, unmeasured
-from t3vae.metrics.reference import entry, require_finite
+from t3vae.metrics.reference import entry, pair, require_finite
 
 __all__ = [
     "Statistics",
@@ -178,16 +178,7 @@ def frechet_distance_of_points(a: ArrayLike, b: ArrayLike) -> float:
         >>> round(frechet_distance_of_points([[0.0], [2.0]], [[3.0], [5.0]]), 12)
         9.0
     """
-    first, second = (np.asarray(points, dtype=np.float64) for points in (a, b))
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
-        raise MetricError(
-            f"frechet_distance: points of shapes {first.shape} and {second.shape}; both must be "
-            "[N, d] with the same d."
-        )
-    if min(len(first), len(second)) < 2:
-        raise MetricError("frechet_distance: needs at least two points in each set.")
-    for points in (first, second):
-        require_finite(points, "frechet_distance: points")
+    first, second = pair(a, b, what="frechet_distance: sets")
     first, second = first - first[0], second - first[0]
     factors = []
     for points in (first, second):
@@ -214,17 +205,18 @@ def _entries(
             continue
         protocol = sample.protocol(reference, group)
         flag = few_points(n, sample.dim)
+        value, reason = None, None
         try:
             if n <= sample.dim:
-                value = frechet_distance_of_points(theirs, ours)
+                value = max(frechet_distance_of_points(theirs, ours), 0.0)
             else:
-                value = reference.statistics(group, Statistics.of).distance(
-                    sample.statistics(group, Statistics.of)
-                )
+                key = "statistics", group
+                truth = reference.keep(key, partial(Statistics.of, theirs))
+                value = max(truth.distance(sample.keep(key, partial(Statistics.of, ours))), 0.0)
         except MetricError as error:
-            found.append(entry(name, group, None, len(ours), protocol, reason=str(error)))
-            continue
-        found.append(entry(name, group, max(value, 0.0), len(ours), protocol, flag=flag))
+            reason, flag = str(error), None
+        more = {"reason": reason, "flag": flag}
+        found.append(entry(name, group, value, len(ours), protocol, **more))
     return found
 
 

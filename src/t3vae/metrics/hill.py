@@ -77,10 +77,7 @@ def path_ks(n: int, fraction: float, steps: int) -> list[int]:
 
 
 def path_entries(
-    sample: Sample,
-    reference: Reference,
-    options: Mapping[str, Any],
-    rng: np.random.Generator,
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Entries ``hill`` of the samples and ``hill_reference`` of a true sample of equal size."""
     n = min(len(sample), len(reference))
@@ -88,16 +85,9 @@ def path_entries(
         f"Hill estimate from {n} points, {100 * options['confidence']:g} % asymptotic interval"
     )
     ks = [k for k in path_ks(n, options["fraction"], options["steps"]) if k < n]
-    samples = (
-        ("hill", Sample(sample.points[:n])),
-        ("hill_reference", Sample(reference.points[:n])),
-    )
-    if len(sample) == n:
-        samples = (("hill", sample), samples[1])
-    if len(reference) == n:
-        samples = (samples[0], ("hill_reference", reference))
     entries = []
-    for name, sample in samples:
+    for name, whole in (("hill", sample), ("hill_reference", reference)):
+        points = whole if len(whole) == n else Sample(whole.points[:n])
         shared = {"latent": None} if name == "hill_reference" else {}
         for view in sample.views():
             if not ks:
@@ -107,7 +97,7 @@ def path_entries(
             for k in ks:
                 group = f"{view}:k={k}"
                 try:
-                    value = hill(sample.upper(view, k + 1), k)
+                    value = hill(points.upper(view, k + 1), k)
                 except MetricError as error:
                     record = entry(name, group, None, n, protocol, reason=str(error))
                 else:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
 from t3vae.metrics.distances import centred, squared_distances
-from t3vae.metrics.reference import require_finite, subsample
+from t3vae.metrics.reference import pair, require_finite, subsample
 
 __all__ = [
     "MMDResult",
@@ -32,7 +32,6 @@ Generator = np.random.Generator
 
 BLOCK = 1024
 FLOAT32_REACH = 1e3  # bandwidths from the middle, beyond which kernels need float64
-NULLS = ("sign_flip", "permutation")
 
 
 class MMDResult(NamedTuple):
@@ -103,8 +102,8 @@ def mmd_linear_test(
         >>> mmd_linear_test(x, y + 2, rng=rng).p_value
         0.001
     """
-    if null not in NULLS:
-        raise MetricError(f"null = {null!r}: must be one of {', '.join(NULLS)}.")
+    if null not in ("sign_flip", "permutation"):
+        raise MetricError(f"null = {null!r}: must be sign_flip or permutation.")
     a, b = _paired(a, b)
     terms, sigma2 = _linear_terms(a, b)
     value = float(terms.mean())
@@ -117,18 +116,9 @@ def mmd_linear_test(
 
 
 def _paired(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
-        raise MetricError(
-            f"samples have shapes {first.shape} and {second.shape}: must be [N, d] and [M, d]."
-        )
-    n = min(len(first), len(second)) // 2
-    if n == 0:
-        raise MetricError(
-            f"samples have {len(first)} and {len(second)} points: at least 2 of each are needed."
-        )
-    first, second = first[: 2 * n], second[: 2 * n]
-    return require_finite(first, "first sample"), require_finite(second, "second sample")
+    first, second = pair(a, b)
+    even = min(len(first), len(second)) // 2 * 2
+    return first[:even], second[:even]
 
 
 def _linear_terms(a: Array, b: Array) -> tuple[Array, float]:
@@ -139,18 +129,18 @@ def _linear_terms(a: Array, b: Array) -> tuple[Array, float]:
     return _signed_kernels(distances, _bandwidth(sigma2)), sigma2
 
 
+def _signed_kernels(distances: Array, sigma2: float) -> Array:
+    k = np.exp(distances * (-0.5 / sigma2))
+    terms: Array = k[0] + k[1] - k[2] - k[3]
+    return terms
+
+
 def _row_distances(a1: Array, a2: Array, b1: Array, b2: Array) -> Array:
     pairs = ((a1, a2), (b1, b2), (a1, b2), (a2, b1))
     with np.errstate(over="ignore"):  # the kernel of an infinite distance is 0
         if a1.shape[1] == 1:
             return np.stack([np.square(x[:, 0] - y[:, 0]) for x, y in pairs])
         return np.stack([np.square(x - y).sum(1) for x, y in pairs])
-
-
-def _signed_kernels(distances: Array, sigma2: float) -> Array:
-    k = np.exp(distances * (-0.5 / sigma2))
-    terms: Array = k[0] + k[1] - k[2] - k[3]
-    return terms
 
 
 def _sign_flips(terms: Array, count: int, rng: Generator) -> Array:
@@ -330,18 +320,9 @@ def _reduced(pooled: Array, sigma2: float) -> tuple[Array, float]:
 
 
 def _checked(a: ArrayLike, b: ArrayLike, sigma2: float) -> tuple[Array, Array]:
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
-        raise MetricError(
-            f"samples have shapes {first.shape} and {second.shape}: must be [p, d] and [q, d]."
-        )
-    if min(len(first), len(second)) < 2:
-        raise MetricError(
-            f"samples have {len(first)} and {len(second)} points: at least 2 of each are needed."
-        )
     if not 0 < sigma2 < np.inf:
         raise MetricError(f"sigma2 = {sigma2!r}: must be a finite number greater than 0.")
-    return require_finite(first, "first sample"), require_finite(second, "second sample")
+    return pair(a, b)
 
 
 def _blocks(n: int, start: int = 0) -> Iterator[slice]:

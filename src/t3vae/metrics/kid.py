@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from t3vae.errors import MetricError
 from t3vae.metrics.features import Features, unmeasured
-from t3vae.metrics.reference import entry, require_finite
+from t3vae.metrics.reference import entry, pair
 
 __all__ = ["kid_entries", "polynomial_mmd", "subset_estimates"]
 
@@ -42,26 +41,14 @@ def polynomial_mmd(a: ArrayLike, b: ArrayLike) -> float:
         >>> polynomial_mmd([[0.0], [0.0]], [[1.0], [1.0]])
         7.0
     """
-    first, second = (np.asarray(points, dtype=np.float64) for points in (a, b))
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
-        raise MetricError(
-            f"kid: features of shapes {first.shape} and {second.shape}; both must be [N, d]."
-        )
-    n, m = len(first), len(second)
-    if min(n, m) < 2:
-        raise MetricError("kid: needs at least two points in each set.")
-    require_finite(first, "kid: first set")
-    require_finite(second, "kid: second set")
+    first, second = pair(a, b, what="kid: sets")
     centre = first.mean(0)
     sets = first - centre, second - centre
-    within = [
-        (kernel.sum() - np.trace(kernel)) / (k * (k - 1))
-        for kernel, k in (
-            (_kernel(sets[0], sets[0], centre), n),
-            (_kernel(sets[1], sets[1], centre), m),
-        )
-    ]
-    return float(within[0] + within[1] - 2 * _kernel(*sets, centre).mean())
+    value = 0.0
+    for points in sets:
+        kernel, n = _kernel(points, points, centre), len(points)
+        value += (kernel.sum() - np.trace(kernel)) / (n * (n - 1))
+    return float(value - 2 * _kernel(*sets, centre).mean())
 
 
 def _kernel(u: Array, v: Array, centre: Array) -> Array:

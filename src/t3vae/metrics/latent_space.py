@@ -65,11 +65,12 @@ def unit_entries(means: ArrayLike, distribution: ArrayLike) -> list[dict[str, An
         f"the squared scale of the distribution (half its central 68 %), "
         f"of {array.shape[1]} coordinates"
     )
+    value, reason = None, None
     try:
         value = float(active_units(array, np.square(0.5 * (high - low))))
     except MetricError as error:
-        return [entry("active_units", "all", None, len(array), protocol, reason=str(error))]
-    return [entry("active_units", "all", value, len(array), protocol)]
+        reason = str(error)
+    return [entry("active_units", "all", value, len(array), protocol, reason=reason)]
 
 
 def radius_entries(
@@ -82,16 +83,14 @@ def radius_entries(
     )
     found = []
     for group, rows in groups.items():
+        ratio, reason = None, None
         if not len(rows):
             reason = f"no training image in {group}"
-            found.append(entry("latent_radius", group, None, 0, protocol, reason=reason))
-            continue
-        if not whole > 0:
+        elif not whole > 0:
             reason = f"the median norm of samples of the distribution is {whole:g}"
-            found.append(entry("latent_radius", group, None, len(rows), protocol, reason=reason))
-            continue
-        ratio = float(np.median(norms[rows])) / whole
-        found.append(entry("latent_radius", group, ratio, len(rows), protocol))
+        else:
+            ratio = float(np.median(norms[rows])) / whole
+        found.append(entry("latent_radius", group, ratio, len(rows), protocol, reason=reason))
     return found
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from t3vae.errors import MetricError
-from t3vae.metrics.reference import Reference, Sample, entry
+from t3vae.metrics.reference import Reference, Sample, entry, mean_entry
 
 __all__ = [
     "effective_sample_size",
@@ -58,10 +58,7 @@ def effective_sample_size(log_weights: ArrayLike) -> Array:
 
 
 def likelihood_entries(
-    sample: Sample,
-    reference: Reference,
-    options: Mapping[str, Any],
-    rng: np.random.Generator,
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Entries ``log_likelihood`` (mean over points) and ``log_likelihood_true``.
 
@@ -73,21 +70,20 @@ def likelihood_entries(
         raise MetricError(f"log weights of {n} points for {len(reference)} test points.")
     size = float(np.median(effective_sample_size(log_weights)))
     protocol = f"importance weighted, K={count}, on {n} test points"
-    entries = [_mean_entry("log_likelihood", log_mean_weights(log_weights), protocol)]
+    entries = [mean_entry("log_likelihood", "all", log_mean_weights(log_weights), protocol)]
     share = f"median effective number of importance samples out of {count}"
     entries.append(entry("log_likelihood_ess", "all", size, n, share))
     if reference.distribution is not None:
         truth = reference.distribution.log_prob(reference.points.astype(np.float64))
         protocol = "true log density of the same test points"
-        entries.append({**_mean_entry("log_likelihood_true", truth, protocol), "latent": None})
+        entries.append(
+            {**mean_entry("log_likelihood_true", "all", truth, protocol), "latent": None}
+        )
     return entries
 
 
 def reconstruction_entries(
-    sample: Sample,
-    reference: Reference,
-    options: Mapping[str, Any],
-    rng: np.random.Generator,
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Entry ``reconstruction_error``: mean of |x - x_hat|^2 over the first R test points.
 
@@ -98,14 +94,4 @@ def reconstruction_entries(
         raise MetricError(f"{count} reconstructions for {len(reference)} test points.")
     gaps = sample.points.astype(np.float64) - reference.points[:count]
     protocol = f"mean squared distance of the first {count} test points"
-    return [_mean_entry("reconstruction_error", np.square(gaps).sum(1), protocol)]
-
-
-def _mean_entry(name: str, values: Array, protocol: str) -> dict[str, Any]:
-    n = len(values)
-    bad = int(np.count_nonzero(~np.isfinite(values)))
-    if bad:
-        reason = f"{bad} of {n} test points have no finite value"
-        return entry(name, "all", None, n, protocol, reason=reason)
-    se = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-    return entry(name, "all", float(values.mean()), n, protocol, se=se)
+    return [mean_entry("reconstruction_error", "all", np.square(gaps).sum(1), protocol)]

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from t3vae.errors import MetricError
 from t3vae.metrics.distances import centred, squared_distances
 from t3vae.metrics.features import Features, unmeasured
-from t3vae.metrics.reference import entry, require_finite, subsample
+from t3vae.metrics.reference import entry, pair, require_finite, subsample
 
 __all__ = [
     "Overlap",
@@ -109,12 +109,9 @@ def overlap(
         >>> overlap(x, x, k=3)[:2]
         (1.0, 1.0)
     """
-    x, y = (np.asarray(points, dtype=np.float64) for points in (real, generated))
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise MetricError(f"features of shapes {x.shape} and {y.shape}; both must be [N, d].")
+    x, y = centred(*pair(real, generated, fewest=k + 1, what="real and generated features"))
     real_radii, own_radii = radii or (neighbour_radii(x, k, block), neighbour_radii(y, k, block))
     real_radii, own_radii = real_radii * EDGE, own_radii * EDGE
-    x, y = centred(require_finite(x, "real features"), require_finite(y, "generated features"))
     inside, hits = 0, 0
     covered, recalled = np.zeros(len(x), dtype=bool), np.zeros(len(x), dtype=bool)
     for start in range(0, len(y), block):
@@ -147,12 +144,12 @@ def _entries(
         protocol = f"{sample.protocol(reference, group)}; balls to neighbour {k}"
         if len(ours) < len(sample.rows(group)) or len(theirs) < len(reference.rows(group)):
             protocol += f"; at most {most} of each"
+        value, reason = None, None
         try:
             value = getattr(_overlap(sample, reference, group, k, most), name)
         except MetricError as error:
-            found.append(entry(name, group, None, len(ours), protocol, reason=str(error)))
-            continue
-        found.append(entry(name, group, value, len(ours), protocol))
+            reason = str(error)
+        found.append(entry(name, group, value, len(ours), protocol, reason=reason))
     return found
 
 
@@ -167,7 +164,8 @@ def _overlap(sample: Features, reference: Features, group: str, k: int, most: in
 
     def make() -> Overlap:
         ours, theirs = _points(sample, group, most), _points(reference, group, most)
-        radii = _radii(reference, group, k, most), neighbour_radii(ours, k)
+        key = "radii", group, k, most
+        radii = reference.keep(key, lambda: neighbour_radii(theirs, k)), neighbour_radii(ours, k)
         return overlap(theirs, ours, k, radii=radii)
 
     return sample.keep(("overlap", group, k, most, id(reference)), make)
@@ -183,9 +181,3 @@ def _points(features: Features, group: str, most: int) -> Array:
         return rows.astype(np.float64)
 
     return features.keep(("points", group, most), make)
-
-
-def _radii(features: Features, group: str, k: int, most: int) -> Array:
-    return features.keep(
-        ("radii", group, k, most), lambda: neighbour_radii(_points(features, group, most), k)
-    )

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t3vae.errors import MetricError
 from t3vae.metrics.features import Features
-from t3vae.metrics.reference import entry
+from t3vae.metrics.reference import entry, mean_entry
 
 __all__ = [
     "attribute_groups",
@@ -79,19 +79,17 @@ def error_entries(
         part = slice(start, start + 1024)
         gap = reconstructions[part].astype(np.float32) - images[part].astype(np.float32)
         gaps[part] = np.square(gap / unit).reshape(len(gap), -1).sum(1, dtype=np.float64)
-    found = []
+    name, found = "reconstruction_error", []
     for group, rows in groups.items():
-        values = gaps[rows]
-        n = len(values)
-        if not n:
+        if len(rows):
+            found.append(mean_entry(name, group, gaps[rows], _ERROR))
+        else:
             reason = f"no test image in {group}"
-            found.append(entry("reconstruction_error", group, None, 0, _ERROR, reason=reason))
-            continue
-        se = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-        found.append(entry("reconstruction_error", group, float(values.mean()), n, _ERROR, se=se))
+            found.append(entry(name, group, None, 0, _ERROR, reason=reason))
     return found
 
 
+_NO_CLASSIFIER = "no classifier of classes for this data set"
 _ERROR = "sum over pixels of the squared error, values from 0 to 1, one latent draw an image"
 
 
@@ -125,24 +123,19 @@ def f1_entries(
     mean over its classes. A model that is not conditional was asked for no class.
     """
     name = "class_f1"
-    if sample.predicted is None:
-        reason = "no classifier of classes for this data set"
-        return [entry(name, "all", None, len(sample), sample.extractor, reason=reason)]
-    if sample.labels is None:
+    if sample.predicted is None or sample.labels is None:
         reason = "the model is not conditional: its samples have no class that they should show"
+        reason = _NO_CLASSIFIER if sample.predicted is None else reason
         return [entry(name, "all", None, len(sample), sample.extractor, reason=reason)]
     classes = [g for g in reference.groups if g.startswith("class:")]
     scores = f1_scores(sample.labels, sample.predicted, len(classes))
     protocol = f"{sample.extractor}; F1 of the classifier on {len(sample)} images"
     found = []
     for group, members in _members(reference, classes).items():
-        values = scores[members]
+        value = float(scores[members].mean())
         n = int(np.isin(sample.labels, members).sum())
-        if np.isnan(values).any():
-            reason = "a class was neither drawn nor seen"
-            found.append(entry(name, group, None, n, protocol, reason=reason))
-        else:
-            found.append(entry(name, group, float(values.mean()), n, protocol))
+        unused = "a class was neither drawn nor seen" if np.isnan(value) else None
+        found.append(entry(name, group, value, n, protocol, reason=unused))
     return found
 
 
@@ -152,8 +145,8 @@ def mass_entries(
     """Entries ``class_mass``: share of images in which the classifier sees each class."""
     name = "class_mass"
     if sample.predicted is None:
-        reason = "no classifier of classes for this data set"
-        return [entry(name, "all", None, len(sample), sample.extractor, reason=reason)]
+        whose = sample.extractor
+        return [entry(name, "all", None, len(sample), whose, reason=_NO_CLASSIFIER)]
     classes = [g for g in reference.groups if g.startswith("class:")]
     protocol = f"{sample.extractor}; share of {len(sample)} images"
     found = []

@@ -17,7 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from t3vae.errors import MetricError
 from t3vae.settings.metrics import METRICS, SHARED
 
-__all__ = ["Reference", "Sample", "entry", "options_of", "require_finite", "subsample"]
+__all__ = [
+    *("Reference", "Sample", "entry", "mean_entry", "options_of", "pair", "require_finite"),
+    "subsample",
+]
 
 Array = NDArray[np.floating[Any]]
 
@@ -68,13 +71,10 @@ class Sample:
 
     def upper(self, view: str, count: int) -> Array:
         """Return the ``count`` largest values of a view, in descending order, float64."""
-        if view == "norm":
-            ordered = self.norms[::-1]
-        elif view == "right_tail":
-            ordered = self.sorted_columns[0, ::-1]
-        else:
+        if view == "left_tail":
             return -self.sorted_columns[0, :count].astype(np.float64)
-        return ordered[:count].astype(np.float64)
+        ordered = self.norms if view == "norm" else self.sorted_columns[0]
+        return ordered[::-1][:count].astype(np.float64)
 
     def tails(self, threshold: float) -> dict[str, Array]:
         """Return the points of both tails.
@@ -143,6 +143,34 @@ def require_finite(points: Array, what: str = "points") -> Array:
     return points
 
 
+def pair(
+    a: ArrayLike, b: ArrayLike, *, fewest: int = 2, what: str = "samples"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return two sets of points, ``[N, d]`` and ``[M, d]``, in float64.
+
+    Raises:
+        MetricError: shapes that do not fit, fewer than ``fewest`` points, or values that are not
+            finite.
+
+    Example:
+        >>> pair([[0]], [[1], [2]], fewest=1)[1].shape
+        (2, 1)
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
+        raise MetricError(
+            f"{what} have shapes {first.shape} and {second.shape}: must be [N, d] and [M, d]."
+        )
+    if min(len(first), len(second)) < fewest:
+        raise MetricError(
+            f"{what} have {len(first)} and {len(second)} points: at least {fewest} of each are "
+            "needed."
+        )
+    require_finite(first, f"first of the {what}")
+    require_finite(second, f"second of the {what}")
+    return first, second
+
+
 def subsample(points: Array, count: int, rng: np.random.Generator) -> Array:
     """Return ``count`` rows drawn without replacement, or all rows where there are fewer."""
     if count >= len(points):
@@ -161,12 +189,7 @@ def entry(
         >>> entry("ks", "all", 0.5, 10, "exact distribution")["value"]
         0.5
     """
-    record: dict[str, Any] = {
-        "name": name,
-        "group": group,
-        "n": int(n),
-        "protocol": protocol,
-    }
+    record: dict[str, Any] = {"name": name, "group": group, "n": int(n), "protocol": protocol}
     numbers = {"value": value, **more}
     for key, number in numbers.items():
         if isinstance(number, float | np.floating):
@@ -176,3 +199,14 @@ def entry(
         record = {key: number for key, number in record.items() if key not in OF_A_VALUE}
         record.setdefault("reason", "not a finite number")
     return record
+
+
+def mean_entry(name: str, group: str, values: Array, protocol: str) -> dict[str, Any]:
+    """Return the entry of a mean over points with its standard error."""
+    n = len(values)
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        reason = f"{bad} of {n} test points have no finite value"
+        return entry(name, group, None, n, protocol, reason=reason)
+    se = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
+    return entry(name, group, float(values.mean()), n, protocol, se=se)

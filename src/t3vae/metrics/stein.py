@@ -83,10 +83,7 @@ def ksd_imq_rows(x: ArrayLike, score: ArrayLike, *, c: float = 1.0, beta: float 
 
 
 def discrepancy_entries(
-    sample: Sample,
-    reference: Reference,
-    options: Mapping[str, Any],
-    rng: np.random.Generator,
+    sample: Sample, reference: Reference, options: Mapping[str, Any], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Entries ``ksd``: U-statistic with the standard error of its first-order projection."""
     protocol = (
@@ -97,10 +94,8 @@ def discrepancy_entries(
     if reference.distribution is None:
         reason = "the score of the data's distribution is not known"
         return [entry("ksd", "all", None, len(points), protocol, reason=reason)]
-    if len(points) < 2:
-        return [entry("ksd", "all", None, len(points), protocol, reason="fewer than two samples")]
-    score = reference.distribution.score(points)
     try:
+        score = reference.distribution.score(points)
         rows = ksd_imq_rows(points, score, c=options["c"], beta=options["beta"])
     except MetricError as error:
         return [entry("ksd", "all", None, len(points), protocol, reason=str(error))]

@@ -22,6 +22,7 @@ __all__ = ["combine_p_values", "holm", "paired", "summarise", "t_interval"]
 
 Entry = Mapping[str, Any]
 Key = tuple[str, str | None, str]
+KEY = ("metric", "latent", "group")
 
 FEWEST_PAIRS = 3  # runs of a paired test
 ROUNDING = 1e-12  # of the values compared: differences that vary by less do not vary
@@ -138,7 +139,7 @@ def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[s
         >>> round(summarise(both)[0]["mean"], 12)
         0.2
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (model, key), seeds in _by_model(entries).items():
         found = [e for _, e in sorted(seeds.items()) if _known(e.get("value"))]
         absent = [e for e in seeds.values() if not _known(e.get("value"))]
@@ -151,7 +152,7 @@ def summarise(entries: Iterable[Entry], confidence: float = 0.95) -> list[dict[s
         rows.append(
             {
                 "model": model,
-                **_named(key),
+                **dict(zip(KEY, key, strict=True)),
                 "mean": mean,
                 "sd": sd,
                 "ci_low": low,
@@ -204,7 +205,7 @@ def paired(
         0.15
     """
     table = _by_model(entries)
-    rows = []
+    rows: list[dict[str, Any]] = []
     compared = [
         (model, key, seeds, other)
         for (model, key), seeds in table.items()
@@ -218,26 +219,29 @@ def paired(
             for seed in sorted(seeds.keys() & other.keys(), key=str)
             if _known(seeds[seed].get("value")) and _known(other[seed].get("value"))
         ]
-        if not pairs or _of_truth(key):
+        if not pairs or key[0].endswith(("_reference", "_true")):
             continue
         gaps = [ours["value"] - theirs["value"] for ours, theirs in pairs]
         difference, sd, low, high = t_interval(gaps, confidence)
         largest = max(abs(entry["value"]) for pair in pairs for entry in pair)
         if sd is not None and sd <= ROUNDING * largest:
             sd, low, high = 0.0, None, None
-        whole = len(pairs) == len(seeds.keys() | other.keys())
+        count, p_value = len(pairs), None
+        if sd and FEWEST_PAIRS <= count == len(seeds.keys() | other.keys()):
+            t = abs(difference) / (sd / math.sqrt(count))
+            p_value = float(2 * special.stdtr(count - 1, -t))
         rows.append(
             {
                 "model": model,
                 "control": name,
-                **_named(key),
+                **dict(zip(KEY, key, strict=True)),
                 "difference": difference,
                 "sd": sd,
                 "ci_low": low,
                 "ci_high": high,
-                "seeds": len(gaps),
+                "seeds": count,
                 "flag": _flag([entry for pair in pairs for entry in pair]),
-                "p_value": _paired_p_value(difference, sd, len(gaps)) if whole else None,
+                "p_value": p_value,
             }
         )
     for row, p in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
@@ -265,14 +269,6 @@ def _flag(entries: Sequence[Entry]) -> str | None:
     return str(min(flagged, key=lambda e: int(e.get("n", 0)))["flag"]) if flagged else None
 
 
-def _named(key: Key) -> dict[str, Any]:
-    return dict(zip(("metric", "latent", "group"), key, strict=True))
-
-
-def _of_truth(key: Key) -> bool:
-    return key[0].endswith(("_reference", "_true"))
-
-
 def _known(number: float | None) -> bool:
     return number is not None and math.isfinite(number)
 
@@ -280,9 +276,3 @@ def _known(number: float | None) -> bool:
 def _reason(entry: Entry) -> str:
     given = entry.get("reason") or ""
     return str(given) if given or entry.get("value") is None else "not a finite number"
-
-
-def _paired_p_value(difference: float, sd: float | None, count: int) -> float | None:
-    if not sd or count < FEWEST_PAIRS:
-        return None
-    return float(2 * special.stdtr(count - 1, -abs(difference) / (sd / math.sqrt(count))))

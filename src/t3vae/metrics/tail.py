@@ -7,7 +7,7 @@ column for masses, and the norm for quantiles and expected shortfall.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -71,41 +71,32 @@ def mass_ratio_entries(
 ) -> list[dict[str, Any]]:
     """Entries ``tail_mass_ratio``: share of samples in each tail over the true probability."""
     threshold, confidence = options["threshold"], options["confidence"]
-    counts = {group: len(points) for group, points in sample.tails(threshold).items()}
-    n = len(sample)
+    name, n, m = "tail_mass_ratio", len(sample), len(reference)
     interval = f"{100 * confidence:g} % Clopper-Pearson interval"
-    entries = []
-    if reference.distribution is not None:
+    exact = reference.distribution
+    if exact is not None:
         protocol = f"mass beyond {threshold:g} over the exact probability, {interval}"
-        for group, truth in reference.distribution.tail_probability(threshold).items():
-            if not truth > 0:
-                reason = f"the {group.replace('_', ' ')} has no mass that a number can hold"
-                entries.append(entry("tail_mass_ratio", group, None, n, protocol, reason=reason))
-                continue
-            low, high = clopper_pearson(counts[group], n, confidence)
-            entries.append(
-                entry(
-                    "tail_mass_ratio",
-                    group,
-                    counts[group] / n / truth,
-                    n,
-                    protocol,
-                    ci_low=low / truth,
-                    ci_high=high / truth,
-                )
-            )
-        return entries
-    protocol = f"mass beyond {threshold:g} over that of the test points, {interval} given the total"
-    for group, points in reference.tails(threshold).items():
-        if len(points) == 0:
-            reason = f"no test point lies in the {group.replace('_', ' ')}"
-            entries.append(entry("tail_mass_ratio", group, None, n, protocol, reason=reason))
+        truths = exact.tail_probability(threshold)
+    else:
+        protocol = f"mass beyond {threshold:g} over that of the test points, {interval}"
+        protocol += " given the total"
+        beyond = {group: len(points) for group, points in reference.tails(threshold).items()}
+        truths = {group: count / m for group, count in beyond.items()}
+    entries = []
+    for group, points in sample.tails(threshold).items():
+        count, truth, tail = len(points), truths[group], group.replace("_", " ")
+        if not truth > 0:
+            reason = f"the {tail} has no mass that a number can hold"
+            if exact is None:
+                reason = f"no test point lies in the {tail}"
+            entries.append(entry(name, group, None, n, protocol, reason=reason))
             continue
-        low, high = ratio_interval(counts[group], n, len(points), len(reference), confidence)
-        value = counts[group] / n / (len(points) / len(reference))
-        entries.append(
-            entry("tail_mass_ratio", group, value, n, protocol, ci_low=low, ci_high=high)
-        )
+        if exact is not None:
+            low, high = (end / truth for end in clopper_pearson(count, n, confidence))
+        else:
+            low, high = ratio_interval(count, n, beyond[group], m, confidence)
+        value = count / n / truth
+        entries.append(entry(name, group, value, n, protocol, ci_low=low, ci_high=high))
     return entries
 
 
@@ -116,74 +107,60 @@ def quantile_entries(
 
     The p-quantile of the samples is the largest of those with at least a share p beyond them.
     """
-    name, n = "tail_quantile_error", len(sample)
-    protocol = f"relative error against {_truth_text(reference)}"
-    entries = []
-    for view in sample.views():
-        for p in sorted(options["levels"]):
-            level = p if view == "left_tail" else 1 - p
-            group = f"{'norm:' if view == 'norm' else ''}p={level:.10g}"
-            truth = _true_quantile(reference, view, p)
-            rank = _rank(n, p)
-            if rank == 0 or truth is None:
-                who = n if rank == 0 else len(reference)
-                reason = f"{who} points are too few for a quantile at {p:g}"
-                entries.append(entry(name, group, None, n, protocol, reason=reason))
-                continue
-            value = float(sample.upper(view, rank)[-1])
-            entries.append(_relative(name, group, value, truth, n, protocol))
-    return entries
+
+    def group(view: str, p: float) -> str:
+        level = p if view == "left_tail" else 1 - p
+        return f"{'norm:' if view == 'norm' else ''}p={level:.10g}"
+
+    exact = reference.distribution and reference.distribution.tail_quantile
+    return _relative("tail_quantile_error", "quantile", group, sample, reference, options, exact)
 
 
 def shortfall_entries(
     sample: Sample, reference: Reference, options: Mapping[str, Any], rng: Generator
 ) -> list[dict[str, Any]]:
     """Entries ``expected_shortfall``: relative error of the mean of the worst share p."""
-    name, n = "expected_shortfall", len(sample)
-    protocol = f"relative error against {_truth_text(reference)}"
-    entries = []
-    for view in sample.views():
-        for p in sorted(options["levels"]):
-            rank = _rank(n, p)
-            group = f"{view}:p={p:.10g}"
-            truth = _true_shortfall(reference, view, p)
-            if rank == 0 or truth is None:
-                who = n if rank == 0 else len(reference)
-                reason = f"{who} points are too few for a shortfall at {p:g}"
-                entries.append(entry(name, group, None, n, protocol, reason=reason))
-                continue
-            value = float(sample.upper(view, rank).mean())
-            entries.append(_relative(name, group, value, truth, n, protocol))
-    return entries
 
+    def group(view: str, p: float) -> str:
+        return f"{view}:p={p:.10g}"
 
-def _rank(n: int, p: float) -> int:
-    """Return how many of n points make up the upper share p (rounded)."""
-    return int(np.floor(n * p + 1e-9))
+    exact = reference.distribution and reference.distribution.tail_mean
+    return _relative("expected_shortfall", "shortfall", group, sample, reference, options, exact)
 
 
 def _relative(
-    name: str, group: str, value: float, truth: float, n: int, protocol: str
-) -> dict[str, Any]:
-    if truth == 0:
-        reason = "the true value is 0, so that no error is relative to it"
-        return entry(name, group, None, n, protocol, reason=reason)
-    return entry(name, group, abs(value - truth) / abs(truth), n, protocol)
+    name: str,
+    what: str,
+    group_of: Callable[[str, float], str],
+    sample: Sample,
+    reference: Reference,
+    options: Mapping[str, Any],
+    exact: Callable[[str, float], float] | None,
+) -> list[dict[str, Any]]:
+    """Return relative errors of a quantile or shortfall, for each view and level."""
 
+    def measure(points: Sample, view: str, p: float) -> float | None:
+        rank = int(np.floor(len(points) * p + 1e-9))
+        worst = points.upper(view, rank)
+        if rank == 0:
+            return None
+        return float(worst[-1] if what == "quantile" else worst.mean())
 
-def _truth_text(reference: Reference) -> str:
-    return "the test points" if reference.distribution is None else "the exact distribution"
-
-
-def _true_quantile(reference: Reference, view: str, p: float) -> float | None:
-    if reference.distribution is not None:
-        return float(reference.distribution.tail_quantile(view, p))
-    rank = _rank(len(reference), p)
-    return float(reference.upper(view, rank)[-1]) if rank else None
-
-
-def _true_shortfall(reference: Reference, view: str, p: float) -> float | None:
-    if reference.distribution is not None:
-        return float(reference.distribution.tail_mean(view, p))
-    rank = _rank(len(reference), p)
-    return float(reference.upper(view, rank).mean()) if rank else None
+    source = "the test points" if exact is None else "the exact distribution"
+    protocol = f"relative error against {source}"
+    entries = []
+    for view in sample.views():
+        for p in sorted(options["levels"]):
+            found = measure(sample, view, p)
+            truth = measure(reference, view, p) if exact is None else float(exact(view, p))
+            value, reason = None, None
+            if found is None or truth is None:
+                who = len(sample if found is None else reference)
+                reason = f"{who} points are too few for a {what} at {p:g}"
+            elif truth == 0:
+                reason = "the true value is 0, so that no error is relative to it"
+            else:
+                value = abs(found - truth) / abs(truth)
+            group = group_of(view, p)
+            entries.append(entry(name, group, value, len(sample), protocol, reason=reason))
+    return entries

@@ -70,15 +70,6 @@ def _entries(
             reason = f"{counts[0]} generated and {counts[1]} test points: {error}"
             entries.append(entry(name, group, None, min(counts), protocol + where, reason=reason))
             continue
-        entries.append(
-            entry(
-                name,
-                group,
-                result.value,
-                result.n,
-                protocol + where,
-                p_value=result.p_value,
-                null_sd=result.null_sd,
-            )
-        )
+        more = {"p_value": result.p_value, "null_sd": result.null_sd}
+        entries.append(entry(name, group, result.value, result.n, protocol + where, **more))
     return entries

@@ -53,10 +53,7 @@ def experiment(
         "versions": provenance.get("versions", []),
         "models": [],
         "verdict": [],
-        "headline": None,
-        "paired": None,
-        "metrics": None,
-        "missing": None,
+        **dict.fromkeys(("headline", "paired", "metrics", "missing")),
     }
     if config.get("models"):
         tables = {
@@ -67,9 +64,7 @@ def experiment(
         tables = {name: _labelled(table, config["labels"]) for name, table in tables.items()}
         shown["verdict"] = verdict(tables["metrics"], tables["latent_mismatch"])
         shown["headline"] = _headline(tables["metrics"], list(config["labels"].values()))
-        shown["metrics"] = _long(tables["metrics"], _METRIC_COLUMNS)
-        shown["paired"] = _long(tables["paired"], _PAIRED_COLUMNS)
-        shown["missing"] = _long(tables["missing"], _MISSING_COLUMNS)
+        shown |= {name: _long(tables[name]) for name in ("metrics", "paired", "missing")}
     return shown
 
 
@@ -81,14 +76,12 @@ def _figure(root: Path, name: str, figure: str, caption: str) -> dict[str, str]:
         raise DataError(
             f"{path}: no such figure. Run `t3vae figure --experiment {name} --name {figure}` first."
         ) from error
-    width = int.from_bytes(content[16:20], "big")
-    height = int.from_bytes(content[20:24], "big")
     return {
         "name": figure,
         "caption": caption,
         "data": base64.b64encode(content).decode("ascii"),
-        "width": str(width),
-        "height": str(height),
+        "width": str(int.from_bytes(content[16:20], "big")),
+        "height": str(int.from_bytes(content[20:24], "big")),
         "path": layout.figure(name, figure, "pdf"),
     }
 
@@ -105,21 +98,14 @@ def _models(
     rows = []
     for name, parameters in models.items():
         settings = [
-            f"{key} = {_plain(value)}"
+            f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
             for key, value in parameters.items()
             if key != "family" and value is not None
         ]
         own = runs[runs["model"] == name]
-        rows.append(
-            [
-                labels[name],
-                name,
-                str(parameters.get("family", "")),
-                ", ".join(settings) or "–",
-                _span(own["epochs"]),
-                _span(own["best_epoch"]),
-            ]
-        )
+        spans = [_span(own[column]) for column in ("epochs", "best_epoch")]
+        family = str(parameters.get("family", ""))
+        rows.append([labels[name], name, family, ", ".join(settings) or "–", *spans])
     return rows
 
 
@@ -162,58 +148,39 @@ def _estimate(row: pd.Series) -> str:
     return text
 
 
-_METRIC_COLUMNS = {
+_COLUMNS = {
     "model": "model",
+    "control": "minus",
+    "seed": "seed",
     "metric": "metric",
     "latent": "latent distribution",
     "group": "group",
     "mean": "mean",
+    "difference": "mean difference",
     "sd": "sd",
     "ci_low": "95 % low",
     "ci_high": "95 % high",
     "seeds": "seeds",
     "n": "points",
+    "p_value": "p",
     "p_value_median": "p, median",
     "p_value_combined": "p, combined",
     "p_value_holm": "p, Holm",
     "reason": "missing because",
     "flag": "caution",
 }
-_PAIRED_COLUMNS = {
-    "model": "model",
-    "control": "minus",
-    "metric": "metric",
-    "latent": "latent distribution",
-    "group": "group",
-    "difference": "mean difference",
-    "sd": "sd",
-    "ci_low": "95 % low",
-    "ci_high": "95 % high",
-    "seeds": "seeds",
-    "p_value": "p",
-    "p_value_holm": "p, Holm",
-    "flag": "caution",
-}
-_MISSING_COLUMNS = {
-    "model": "model",
-    "seed": "seed",
-    "metric": "metric",
-    "latent": "latent distribution",
-    "group": "group",
-    "reason": "reason",
-}
 
 
-def _long(table: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, Any] | None:
+def _long(table: pd.DataFrame) -> dict[str, Any] | None:
     """Return a whole table as text, or None if it is empty."""
-    known = [name for name in columns if name in table.columns]
+    known = [name for name in _COLUMNS if name in table.columns]
     if table.empty:
         return None
     rows = [
         [_cell(name, value) for name, value in zip(known, row, strict=True)]
         for row in table[known].itertuples(index=False, name=None)
     ]
-    return {"head": [columns[name] for name in known], "rows": rows}
+    return {"head": [_COLUMNS[name] for name in known], "rows": rows}
 
 
 def _cell(column: str, value: Any) -> str:
@@ -232,7 +199,3 @@ def _span(values: pd.Series) -> str:
         return "–"
     low, high = int(known.min()), int(known.max())
     return str(low) if low == high else f"{low}–{high}"
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

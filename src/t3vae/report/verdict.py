@@ -46,14 +46,10 @@ def verdict(metrics: pd.DataFrame, mismatch: pd.DataFrame) -> list[str]:
     if both.empty:
         return []
     paragraphs = [_compare(name, both)]
-    masses = _masses(metrics)
-    if masses:
+    if masses := _masses(metrics):
         paragraphs.append(masses)
-    order = _order(values, mismatch)
-    correlation = order[1] if order else None
-    if order:
-        paragraphs.append(order[0])
-    paragraphs.append(_conclusion(both, correlation))
+    text, correlation = _order(values, mismatch)
+    paragraphs += [text, _conclusion(both, correlation)] if text else [_conclusion(both, None)]
     if name == "ks":
         paragraphs.append(_goal(metrics, both))
     return paragraphs
@@ -90,12 +86,12 @@ def _masses(metrics: pd.DataFrame) -> str | None:
     return " ".join(sentences) or None
 
 
-def _order(values: pd.DataFrame, mismatch: pd.DataFrame) -> tuple[str, float] | None:
+def _order(values: pd.DataFrame, mismatch: pd.DataFrame) -> tuple[str, float | None]:
     """Return the sentence on rank correlation between latent and data distances, and its value."""
     long = values.reset_index().melt(id_vars="model", var_name="latent", value_name="data")
     pairs = long.merge(mismatch[["model", "latent", "mean"]], on=["model", "latent"]).dropna()
     if len(pairs) < 4 or pairs["data"].nunique() < 2 or pairs["mean"].nunique() < 2:
-        return None
+        return "", None
     correlation = float(pairs["data"].rank().corr(pairs["mean"].rank()))
     return (
         f"Over the {len(pairs)} pairs of a model and a latent distribution, the distance of the "

@@ -28,41 +28,13 @@ __all__ = ["run"]
 
 CURVES = ("densities", "densities_log", "survival", "quantiles")
 METRIC_COLUMNS = (
-    "experiment",
-    "model",
-    "metric",
-    "latent",
-    "group",
-    "mean",
-    "sd",
-    "ci_low",
-    "ci_high",
-    "seeds",
-    "missing",
-    "n",
-    "p_value_median",
-    "p_value_combined",
-    "p_value_holm",
-    "label",
-    "direction",
-    "reason",
-    "flag",
+    *("experiment", "model", "metric", "latent", "group", "mean", "sd", "ci_low", "ci_high"),
+    *("seeds", "missing", "n", "p_value_median", "p_value_combined", "p_value_holm"),
+    *("label", "direction", "reason", "flag"),
 )
 PAIRED_COLUMNS = (
-    "experiment",
-    "model",
-    "control",
-    "metric",
-    "latent",
-    "group",
-    "difference",
-    "sd",
-    "ci_low",
-    "ci_high",
-    "seeds",
-    "p_value",
-    "p_value_holm",
-    "flag",
+    *("experiment", "model", "control", "metric", "latent", "group", "difference"),
+    *("sd", "ci_low", "ci_high", "seeds", "p_value", "p_value_holm", "flag"),
 )
 MISSING_COLUMNS = ("model", "seed", "metric", "latent", "group", "reason")
 
@@ -140,21 +112,19 @@ class _Collector:
         self.shared_entries: list[dict[str, Any]] = []
         self.aggregate: list[dict[str, Any]] = []
         self.mismatch: list[dict[str, Any]] = []
-        self.images = self._images(data) if config.get("images") else None
+        self.images: Any = None
         self.test, self.distribution = np.zeros((0, 0)), None
-        if self.images is None:
+        if config.get("images"):
+            known = ("test", "test_labels", "test_attributes")
+            found = {n: data.array(n) for n in known if f"{n}.npy" in data.manifest["arrays"]}
+            image_tables = import_module("t3vae.tables.image_tables")
+            self.images = image_tables.ImageTables(data.manifest, found, self.wanted)
+        else:
             test = np.asarray(data.array("test"), dtype=np.float64)
             self.test = test.reshape(len(test), -1)
             self.distribution = datasets.load_distribution(data.config)
-        self.grids: dict[str, list[density_curves.Curve]] | None = None
+        self.grids: dict[str, list[density_curves.Curve]] = {}
         self.heatmaps: Heatmaps | None = None
-
-    def _images(self, data: Prepared) -> Any:
-        names = ("test", "test_labels", "test_attributes")
-        found = {n: data.array(n) for n in names if f"{n}.npy" in data.manifest["arrays"]}
-        return import_module("t3vae.tables.image_tables").ImageTables(
-            data.manifest, found, self.wanted
-        )
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by file name."""
@@ -207,7 +177,7 @@ class _Collector:
                     model, seed, tensors["latent/aggregate"], samples
                 )
         for (kind, latent, i), stack in values.items():
-            grid = (self.grids or {})[kind][i]
+            grid = self.grids[kind][i]
             self.curve_rows[kind] += density_curves.rows(grid, model, latent, stack, counts[latent])
         self.mismatch += [
             latent_mismatch.mismatch_row(model, latent, d) for latent, d in distances.items()
@@ -244,9 +214,9 @@ class _Collector:
         values: dict[tuple[str, str, int], list[np.ndarray]],
     ) -> None:
         generated = np.asarray(generated, dtype=np.float64).reshape(len(generated), -1)
-        if self.grids is None:
+        if not self.curve_rows and self.heatmaps is None:
             self._start(len(generated))
-        for kind, grids in (self.grids or {}).items():
+        for kind, grids in self.grids.items():
             for i, grid in enumerate(grids):
                 values.setdefault((kind, latent, i), []).append(grid.measure(generated))
         if self.heatmaps is not None:
@@ -277,12 +247,9 @@ class _Collector:
             self.shared_entries.append(named)
             if entry["latent"] not in repeated:
                 self.entries.append(named)
-        made = files.read_json(
-            layout.under(
-                self.root, layout.run_file(self.experiment, model, seed, "provenance.json")
-            )
-        )
-        self.runs.append(loss_histories.run_row(model, seed, made))
+        name = layout.run_file(self.experiment, model, seed, "provenance.json")
+        made = files.read_json(layout.under(self.root, name))
+        self.runs.append({**made, "model": model, "seed": seed})
         if made.get("versions") and made["versions"] not in self.versions:
             self.versions.append(made["versions"])
         path = self._input(layout.run_file(self.experiment, model, seed, "history.csv"))
@@ -308,9 +275,5 @@ class _Collector:
         )
 
     def _missing(self) -> pd.DataFrame:
-        rows = [
-            {**entry, "metric": entry["name"]}
-            for entry in self.entries
-            if entry.get("value") is None
-        ]
+        rows = [{**e, "metric": e["name"]} for e in self.entries if e.get("value") is None]
         return frame(rows, MISSING_COLUMNS)

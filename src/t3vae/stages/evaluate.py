@@ -59,17 +59,20 @@ def run(
         inputs[path] = digests.file_digest(layout.under(root, path))
     run_config = runs.read_config(root, experiment, model, seed)
     samples = files.read_tensors(layout.under(root, sample_path))
-    _check(samples, config["latents"], sample_path)
+    wanted = [f"samples/{latent}" for latent in config["latents"]] + ["reconstructions"]
+    absent = [name for name in wanted if name not in samples]
+    if absent:
+        raise DataError(f"{sample_path}: no tensor {', '.join(absent)}. Run `t3vae sample` again.")
 
     folder = layout.under(root, layout.run_dir(experiment, model, seed))
     if "extractors" in config:
         # Loaded here, so that results on numbers do not depend on it.
         images = import_module("t3vae.stages.evaluate_images")
-        entries, more, shown = images.entries(root, config, folder, samples, data, device)
-        inputs |= more
+        images_run = images.ImageRun(root, config, folder, samples, data, device)
+        entries, shown = images_run.entries(), images_run.shown_samples
+        inputs |= images_run.inputs
     else:
-        shown = None
-        entries = _of_numbers(config, folder, samples, data, device)
+        shown, entries = None, _of_numbers(config, folder, samples, data, device)
     record = {
         "experiment": experiment,
         "model": model,
@@ -78,9 +81,8 @@ def run(
             "evaluate", config, inputs, uses=[run_config, data.config]
         ),
         "metrics": entries,
+        **({"shown": shown} if shown else {}),
     }
-    if shown:
-        record["shown"] = shown
     files.write_json(layout.under(root, layout.metrics(experiment, model, seed)), record)
 
 
@@ -95,7 +97,10 @@ def _of_numbers(
     reference = Reference(_flat(data.array("test")), datasets.load_distribution(data.config))
     entries = _of_samples(samples, reference, config)
     if "reconstruction_error" in config["metrics"]:
-        entries += _of_reconstructions(samples["reconstructions"], reference, config)
+        name, points = "reconstruction_error", _flat(samples["reconstructions"])
+        rng = seeding.numpy_generator(config["seed"], f"evaluate/{name}")
+        found = metrics.evaluate(name, points, reference, config["evaluation"], rng)
+        entries += [_entry(entry, None) for entry in found]
     if "log_likelihood" in config["metrics"]:
         entries += _of_likelihood(folder, samples, data, reference, config, device)
     return entries
@@ -104,13 +109,6 @@ def _of_numbers(
 def _flat(array: NDArray[Any]) -> Array:
     points = np.asarray(array).reshape(len(array), -1)
     return points if points.dtype.kind == "f" else points.astype(np.float32)
-
-
-def _check(samples: Mapping[str, Any], latents: list[str], path: str) -> None:
-    wanted = [f"samples/{latent}" for latent in latents] + ["reconstructions"]
-    absent = [name for name in wanted if name not in samples]
-    if absent:
-        raise DataError(f"{path}: no tensor {', '.join(absent)}. Run `t3vae sample` again.")
 
 
 def _entry(entry: Entry, latent: str | None) -> Entry:
@@ -142,15 +140,6 @@ def _of_samples(
                     entries.append(_entry(entry, latent))
         found[latent] = entries
     return [entry for entries in found.values() for entry in entries] + list(shared.values())
-
-
-def _of_reconstructions(
-    reconstructions: Array, reference: Reference, config: Mapping[str, Any]
-) -> list[Entry]:
-    name = "reconstruction_error"
-    rng = seeding.numpy_generator(config["seed"], f"evaluate/{name}")
-    entries = metrics.evaluate(name, _flat(reconstructions), reference, config["evaluation"], rng)
-    return [_entry(entry, None) for entry in entries]
 
 
 def _of_likelihood(
@@ -189,13 +178,10 @@ def _of_likelihood(
             weights = net.log_weights(x[block], options["samples"], distributions, **given)
             parts.append({latent: w.cpu().numpy() for latent, w in weights.items()})
     subset = Reference(reference.points[rows], reference.distribution)
-    entries: list[Entry] = []
+    entries: dict[tuple[str, str | None], Entry] = {}
     for latent in config["latents"]:
         log_weights = Sample(np.concatenate([p[latent] for p in parts], axis=1), finite=False)
-        for entry in metrics.evaluate(name, log_weights, subset, config["evaluation"], rng):
-            known = {(e["name"], e["latent"]) for e in entries}
-            if "latent" not in entry:
-                entries.append(_entry(entry, latent))
-            elif (entry["name"], None) not in known:
-                entries.append(_entry(entry, None))
-    return entries
+        for found in metrics.evaluate(name, log_weights, subset, config["evaluation"], rng):
+            entry = _entry(found, latent)  # the value of the true sample has a latent of its own
+            entries.setdefault((entry["name"], entry["latent"]), entry)
+    return list(entries.values())

@@ -27,7 +27,7 @@ from t3vae.runtime import files, layout, seeding
 from t3vae.settings.metrics import METRICS
 from t3vae.training import checkpoint
 
-__all__ = ["RECONSTRUCTION", "entries"]
+__all__ = ["RECONSTRUCTION", "ImageRun"]
 
 Entry = dict[str, Any]
 Rows = NDArray[np.intp]
@@ -39,15 +39,8 @@ BLOCK = 256
 SHOWN = 6
 
 
-def entries(
-    root: Path,
-    config: Mapping[str, Any],
-    folder: Path,
-    samples: Mapping[str, NDArray[Any]],
-    data: Prepared,
-    device: str,
-) -> tuple[list[Entry], dict[str, str], dict[str, Any]]:
-    """Return the entries of one run, digests of what else was read, and samples to show.
+class ImageRun:
+    """One run on images: its entries, digests of what else was read, and samples to show.
 
     Args:
         root: folder of the contract paths.
@@ -60,12 +53,7 @@ def entries(
     Raises:
         DataError: an input is missing, damaged or of another shape than the data.
     """
-    run = _Run(root, config, folder, samples, data, device)
-    found = [*run.of_errors(), *run.of_latents(), *run.of_features()]
-    return [{"split": "test", **item} for item in found], run.inputs, run.shown_samples
 
-
-class _Run:
     def __init__(
         self,
         root: Path,
@@ -82,10 +70,7 @@ class _Run:
         self.classes = list(data.manifest.get("classes") or ())
         self.labels = self._optional("test_labels")
         self.attributes = self._optional("test_attributes")
-        for name in (
-            "reconstructions",
-            *(f"samples/{latent}" for latent in config["latents"]),
-        ):
+        for name in ("reconstructions", *(f"samples/{latent}" for latent in config["latents"])):
             images = samples[name]
             if images.dtype != np.uint8 or images.shape[1:] != self.test.shape[1:]:
                 raise DataError(
@@ -95,6 +80,11 @@ class _Run:
                 )
         self.shown_samples: dict[str, dict[str, list[int]]] = {}
         self.shown = min(len(samples["reconstructions"]), len(self.test))
+
+    def entries(self) -> list[Entry]:
+        """Return the entries of pixels, of the latent space and of features."""
+        found = [*self.of_errors(), *self.of_latents(), *self.of_features()]
+        return [{"split": "test", **item} for item in found]
 
     def _optional(self, name: str) -> NDArray[Any] | None:
         return self.data.array(name) if f"{name}.npy" in self.data.manifest["arrays"] else None
@@ -112,8 +102,6 @@ class _Run:
             found |= per_class.attribute_groups(self.attributes[:count], names)
         return found
 
-    # -- pixels ------------------------------------------------------------------------
-
     def of_errors(self) -> Iterator[Entry]:
         """Yield the entries of the reconstruction error."""
         if "reconstruction_error" in self.names:
@@ -122,14 +110,10 @@ class _Run:
             for item in per_class.error_entries(*pairs, groups, 255.0):
                 yield {"latent": RECONSTRUCTION, **item}
 
-    # -- latent space ------------------------------------------------------------------
-
     @torch.no_grad()
     def of_latents(self) -> Iterator[Entry]:
         """Yield the entries of the latent space."""
-        latents = [
-            latent for latent in self.config["latents"] if f"latent/{latent}" in self.samples
-        ]
+        latents = [name for name in self.config["latents"] if f"latent/{name}" in self.samples]
         if "latent_radius" in self.names:
             encodings = self.samples["latent/aggregate"]
             labels = self.samples.get("labels/aggregate")
@@ -175,22 +159,27 @@ class _Run:
         known = [w.cpu().double().numpy() for w in weights if w is not None]  # one level
         return np.concatenate(means), np.concatenate(known) if known else None
 
-    # -- features ----------------------------------------------------------------------
-
     def of_features(self) -> Iterator[Entry]:
         """Yield the entries of all metrics of features, reconstructions first."""
         wanted = [name for name in self.names if METRICS[name].of == "features"]
-        through = {name: self._through(name) for name in wanted}
+        through = {
+            name: options_of(name, self.config["evaluation"]).get("features", "classifier")
+            for name in wanted
+        } | {"fid": "inception"}
         loaded: dict[str, Extractor] = {}
         absent: dict[str, str] = {}
+        folder = layout.under(self.root, layout.prepared(self.data.dataset))
         for name in self.config["extractors"]:
             try:
-                loaded[name] = self._load(name)
+                loaded[name] = load(name, self.config["extractors"][name], folder, self.device)
+                if name == "classifier":
+                    for path in layout.extractor(self.data.dataset):
+                        full = layout.under(self.root, path)
+                        self.inputs[path] = digests.file_digest(full)
             except MissingWeightsError as error:
                 absent[name] = str(error)
         for name in wanted:
-            if through[name] in absent:
-                reason = absent[through[name]]
+            if reason := absent.get(through[name]):
                 for latent in (RECONSTRUCTION, *self.config["latents"]):
                     missing = entry(name, "all", None, 0, through[name], reason=reason)
                     yield {"latent": latent, **missing}
@@ -198,30 +187,12 @@ class _Run:
         if here:
             yield from self._compare(here, through, loaded)
 
-    def _through(self, name: str) -> str:
-        if name == "fid":
-            return "inception"
-        chosen = options_of(name, self.config["evaluation"]).get("features", "classifier")
-        return str(chosen)
-
-    def _load(self, name: str) -> Extractor:
-        options = self.config["extractors"][name]
-        folder = layout.under(self.root, layout.prepared(self.data.dataset))
-        loaded = load(name, options, folder, self.device)
-        if name == "classifier":
-            for path in layout.extractor(self.data.dataset):
-                self.inputs[path] = digests.file_digest(layout.under(self.root, path))
-        return loaded
-
     def _compare(
         self, names: list[str], through: Mapping[str, str], loaded: Mapping[str, Extractor]
     ) -> Iterator[Entry]:
+        whole = self._test_groups(len(self.test))
         references = {
-            name: Features(
-                self._of_test(name, extractor),
-                extractor.protocol,
-                groups=self._test_groups(len(self.test)),
-            )
+            name: Features(self._of_test(name, extractor), extractor.protocol, groups=whole)
             for name, extractor in loaded.items()
         }
         images = self.samples["reconstructions"][: self.shown]
@@ -258,16 +229,14 @@ class _Run:
 
     def _of_test(self, name: str, extractor: Extractor) -> NDArray[Any]:
         """Return the features of all test images; those of a slow extractor are kept."""
-        if name == "classifier":
-            path = layout.under(self.root, layout.extractor(self.data.dataset)[2])
-            found = files.read_npy(path)
-        else:
+        path = layout.under(self.root, layout.extractor(self.data.dataset)[2])
+        if name != "classifier":
             arrays = self.data.manifest["arrays"]["test.npy"]["sha256"]
             key = digests.digest([name, self.config["extractors"][name], arrays])
             path = layout.under(self.root, f"scratch/features/{key}.npy")
             if not path.is_file():
                 files.write_npy(path, extractor.extract(self.test).features)
-            found = files.read_npy(path)
+        found = files.read_npy(path)
         if len(found) != len(self.test):
             raise DataError(
                 f"{path}: features of {len(found)} images for {len(self.test)} test images. "
@@ -292,16 +261,10 @@ class _Run:
             membership = "classes asked of the model"
             if labels is None:
                 membership = "classes of samples as the classifier sees them"
+        more: Any = {"groups": groups, "labels": labels, "predicted": predicted}
         return {
-            name: Features(
-                extracted.features,
-                loaded[name].protocol,
-                groups=groups,
-                labels=labels,
-                predicted=predicted,
-                membership=membership,
-            )
-            for name, extracted in found.items()
+            name: Features(x.features, loaded[name].protocol, **more, membership=membership)
+            for name, x in found.items()
         }
 
     def _entries(
@@ -319,10 +282,9 @@ class _Run:
             yield from ({"latent": latent, **item} for item in found)
 
 
-def _mean(latent: Any) -> torch.Tensor:
+def _mean(latent: Any) -> Any:
     """Return the mean of an encoding distribution, of a few samples where it has no closed one."""
     try:
-        mean: torch.Tensor = latent.mean
+        return latent.mean
     except (AttributeError, NotImplementedError):
-        mean = torch.stack([latent.sample() for _ in range(16)]).mean(0)
-    return mean
+        return torch.stack([latent.sample() for _ in range(16)]).mean(0)

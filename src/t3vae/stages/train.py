@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import platform
 from collections.abc import Mapping
@@ -105,17 +103,11 @@ def run(
 
 def history_csv(history: list[dict[str, float]]) -> str:
     """Return the history as CSV text, one row an epoch."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(loop.HISTORY_COLUMNS)
+    lines = [",".join(loop.HISTORY_COLUMNS)]
     for row in history:
-        writer.writerow(
-            [
-                row[name] if name in ("epoch", "step") else f"{row[name]:.10g}"
-                for name in loop.HISTORY_COLUMNS
-            ]
-        )
-    return out.getvalue()
+        cells = {k: v if k in ("epoch", "step") else f"{v:.10g}" for k, v in row.items()}
+        lines.append(",".join(str(cells[name]) for name in loop.HISTORY_COLUMNS))
+    return "\n".join([*lines, ""])
 
 
 def versions() -> dict[str, str]:

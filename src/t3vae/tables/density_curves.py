@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,26 +18,11 @@ from scipy.stats import beta, binom
 
 from t3vae.tables.csv_files import rounded_edges, significant
 
-__all__ = [
-    "COLUMNS",
-    "Curve",
-    "Tail",
-    "curves",
-    "rows",
-    "tails",
-]
+__all__ = ["COLUMNS", "Curve", "Tail", "curves", "rows", "tails"]
 
 COLUMNS = (
-    "model",
-    "latent",
-    "panel",
-    "left",
-    "right",
-    "mean",
-    "minimum",
-    "maximum",
-    "seeds",
-    "samples",
+    *("model", "latent", "panel", "left", "right"),
+    *("mean", "minimum", "maximum", "seeds", "samples"),
 )
 BAND = (0.025, 0.975)
 
@@ -68,16 +54,16 @@ class Curve:
         panel: name of the panel of the figure (``body``, or a tail).
         left, right: ends of the bins; equal where the curve is given at points.
         measure: maps samples [N, d] to the curve [len(left)].
-        truth: the true curve, or None.
-        band: lower and upper end of the sampling band of the truth, or None.
+        truth: the true curve.
+        band: lower and upper end of the sampling band of the truth.
     """
 
     panel: str
     left: Array
     right: Array
     measure: Callable[[Array], Array]
-    truth: Array | None
-    band: tuple[Array, Array] | None
+    truth: Array
+    band: tuple[Array, Array]
 
 
 def tails(test: Array, distribution: Any | None) -> list[Tail]:
@@ -95,19 +81,10 @@ def tails(test: Array, distribution: Any | None) -> list[Tail]:
     else:
         variables = {"left": lambda x: np.sort(-x[:, 0]), "right": lambda x: np.sort(x[:, 0])}
         if distribution is not None:
+            mirrored = lambda t: distribution.cdf(-t), lambda p: -distribution.quantile(p)
             return [
-                Tail(
-                    "left",
-                    variables["left"],
-                    lambda t: np.asarray(distribution.cdf(-t)),
-                    lambda p: -np.asarray(distribution.quantile(p)),
-                ),
-                Tail(
-                    "right",
-                    variables["right"],
-                    lambda t: np.asarray(distribution.sf(t)),
-                    lambda p: np.asarray(distribution.isf(p)),
-                ),
+                Tail("left", variables["left"], *mirrored),
+                Tail("right", variables["right"], distribution.sf, distribution.isf),
             ]
     return [_empirical_tail(name, variable, test) for name, variable in variables.items()]
 
@@ -139,10 +116,12 @@ def _norm_tail(variable: Callable[[Array], Array], distribution: Any) -> Tail:
 def _empirical_tail(name: str, variable: Callable[[Array], Array], test: Array) -> Tail:
     ordered = variable(np.asarray(test, dtype=np.float64))
 
-    def survival(t: Array) -> Array:
-        return np.asarray(1.0 - np.searchsorted(ordered, t, side="right") / len(ordered))
+    return Tail(name, variable, partial(_beyond, ordered), lambda p: np.quantile(ordered, 1.0 - p))
 
-    return Tail(name, variable, survival, lambda p: np.quantile(ordered, 1.0 - p))
+
+def _beyond(ordered: Array, t: Array) -> Array:
+    """Return the share of a sorted sample beyond each value."""
+    return np.asarray(1.0 - np.searchsorted(ordered, t, side="right") / len(ordered))
 
 
 def curves(kind: str, test: Array, distribution: Any | None, generated: int) -> list[Curve]:
@@ -207,13 +186,11 @@ def _survival(tail: Tail, generated: int, points: int = 41) -> Curve:
     start = max(float(ends[0]), 1e-3 * stop)
     grid = np.array([significant(t) for t in np.geomspace(start, 3.0 * stop, points)])
 
-    def measure(x: Array) -> Array:
-        ordered = tail.variable(x)
-        return np.asarray(1.0 - np.searchsorted(ordered, grid, side="right") / len(ordered))
-
     truth = tail.survival(grid)
     low, high = binom.ppf(np.array(BAND)[:, None], generated, np.clip(truth, 0.0, 1.0)) / generated
-    return Curve(tail.name, grid, grid, measure, truth, (low, high))
+    return Curve(
+        tail.name, grid, grid, lambda x: _beyond(tail.variable(x), grid), truth, (low, high)
+    )
 
 
 def _quantiles(tail: Tail, generated: int, points: int = 25) -> Curve:
@@ -225,11 +202,10 @@ def _quantiles(tail: Tail, generated: int, points: int = 25) -> Curve:
     # U_(k) of a uniform sample is Beta(k, N + 1 - k): the band of the order statistic.
     lower = tail.quantile(np.asarray(beta.ppf(BAND[1], ranks, generated + 1 - ranks)))
     upper = tail.quantile(np.asarray(beta.ppf(BAND[0], ranks, generated + 1 - ranks)))
-
-    def measure(x: Array) -> Array:
-        return np.asarray(np.quantile(tail.variable(x), 1.0 - levels))
-
-    return Curve(tail.name, truth, truth, measure, truth, (lower, upper))
+    return Curve(
+        *(tail.name, truth, truth, lambda x: np.quantile(tail.variable(x), 1.0 - levels)),
+        *(truth, (lower, upper)),
+    )
 
 
 def rows(
@@ -249,24 +225,12 @@ def rows(
         samples: number of samples of all seeds together.
     """
     if model == "truth":
-        if curve.truth is None:
-            return
-        mean = curve.truth
-        low, high = curve.band if curve.band is not None else (mean, mean)
-        seeds = None
+        mean, (low, high), seeds = curve.truth, curve.band, None
     else:
         stack = np.stack(list(values))
         mean, low, high, seeds = stack.mean(0), stack.min(0), stack.max(0), len(values)
     for i in range(len(curve.left)):
-        yield {
-            "model": model,
-            "latent": latent,
-            "panel": curve.panel,
-            "left": float(curve.left[i]),
-            "right": float(curve.right[i]),
-            "mean": significant(float(mean[i])),
-            "minimum": significant(float(low[i])),
-            "maximum": significant(float(high[i])),
-            "seeds": seeds,
-            "samples": generated,
-        }
+        ends = float(curve.left[i]), float(curve.right[i])
+        spread = (significant(float(v[i])) for v in (mean, low, high))
+        row = model, latent, curve.panel, *ends, *spread, seeds, generated
+        yield dict(zip(COLUMNS, row, strict=True))

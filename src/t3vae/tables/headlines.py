@@ -21,112 +21,63 @@ class Headline:
     Attributes:
         name: short name, also the key in the per-model summary.
         metric: name of the metric.
-        groups: patterns of its group, the best first.
         label: text of an axis or column.
         scale: ``linear``, ``log`` or ``symlog``.
-        ideal: the value of a perfect model, or None.
-        reference: metric whose mean (same group, no latent distribution) is the ideal value.
-        reconstructed: only of reconstructions, not of samples and not without a distribution.
+        ideal: the value of a perfect model; None for that of the true sample, where there is one.
+        groups: patterns of its group, the best first.
     """
 
     name: str
     metric: str
-    groups: tuple[str, ...]
     label: str
     scale: str = "linear"
     ideal: float | None = None
-    reference: str | None = None
-    reconstructed: bool = False
+    groups: tuple[str, ...] = ("all",)
 
+    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the metric; an error of reconstructions is of these alone."""
+        rows = table[table["metric"] == self.metric]
+        if self.metric == "reconstruction_error":
+            rows = rows[rows["latent"] == "reconstruction"]
+        return rows
+
+
+#: Endings of the metrics whose mean over the true sample is the ideal value.
+TRUE_SAMPLE = ("reference", "true")
+_TAIL, _QUANTILE = "tail_mass_ratio", "tail_quantile_error"
+_FRECHET = "frechet_distance_classifier"
+_NORM = "p=0.9999", "norm:p=0.9999"
+_SHORTFALL = "right_tail:p=0.001", "norm:p=0.001"
+_RIGHT = "right_tail:*", "norm:*"
 
 HEADLINES: tuple[Headline, ...] = (
-    Headline("ks", "ks", ("all",), "KS distance", "log"),
-    Headline("mmd", "mmd", ("all",), "MMD² (unbiased)", "symlog", 0.0),
-    Headline("mmd_linear", "mmd_linear", ("all",), "MMD² (linear-time)", "symlog", 0.0),
-    Headline("ksd", "ksd", ("all",), "KSD²", "symlog", 0.0),
+    Headline("ks", "ks", "KS distance", "log"),
+    Headline("mmd", "mmd", "MMD² (unbiased)", "symlog", 0.0),
+    Headline("mmd_linear", "mmd_linear", "MMD² (linear-time)", "symlog", 0.0),
+    Headline("ksd", "ksd", "KSD²", "symlog", 0.0),
+    Headline("tail_mass_left", _TAIL, "left-tail mass ratio", "log", 1.0, ("left_tail",)),
+    Headline("tail_mass_right", _TAIL, "right-tail mass ratio", "log", 1.0, ("right_tail",)),
+    Headline("quantile_left", _QUANTILE, "quantile error 0.01 %", "log", None, ("p=0.0001",)),
+    Headline("quantile_right", _QUANTILE, "quantile error 99.99 %", "log", None, _NORM),
+    Headline("hill_left", "hill", "Hill index, left tail", groups=("left_tail:*",)),
+    Headline("hill_right", "hill", "Hill index, right tail", groups=_RIGHT),
     Headline(
-        "tail_mass_left",
-        "tail_mass_ratio",
-        ("left_tail",),
-        "left-tail mass ratio",
-        "log",
-        1.0,
+        *("shortfall_right", "expected_shortfall", "shortfall error 0.1 %", "log", None, _SHORTFALL)
     ),
-    Headline(
-        "tail_mass_right",
-        "tail_mass_ratio",
-        ("right_tail",),
-        "right-tail mass ratio",
-        "log",
-        1.0,
-    ),
-    Headline(
-        "quantile_left",
-        "tail_quantile_error",
-        ("p=0.0001",),
-        "quantile error 0.01 %",
-        "log",
-    ),
-    Headline(
-        "quantile_right",
-        "tail_quantile_error",
-        ("p=0.9999", "norm:p=0.9999"),
-        "quantile error 99.99 %",
-        "log",
-    ),
-    Headline(
-        "hill_left",
-        "hill",
-        ("left_tail:*",),
-        "Hill index, left tail",
-        "linear",
-        None,
-        "hill_reference",
-    ),
-    Headline(
-        "hill_right",
-        "hill",
-        ("right_tail:*", "norm:*"),
-        "Hill index, right tail",
-        "linear",
-        None,
-        "hill_reference",
-    ),
-    Headline(
-        "shortfall_right",
-        "expected_shortfall",
-        ("right_tail:p=0.001", "norm:p=0.001"),
-        "shortfall error 0.1 %",
-        "log",
-    ),
-    Headline(
-        "log_likelihood",
-        "log_likelihood",
-        ("all",),
-        "log-likelihood (nats)",
-        "linear",
-        None,
-        "log_likelihood_true",
-    ),
-    Headline(
-        "reconstruction_error",
-        "reconstruction_error",
-        ("all",),
-        "reconstruction error",
-        reconstructed=True,
-    ),
-    Headline("fid", "fid", ("all",), "FID"),
-    Headline("frechet", "frechet_distance_classifier", ("all",), "Fréchet (classifier)", "log"),
-    Headline("frechet_tail", "frechet_distance_classifier", ("tail",), "Fréchet, tail", "log"),
-    Headline("kid", "kid", ("all",), "KID", "symlog", 0.0),
-    Headline("precision", "precision", ("all",), "precision"),
-    Headline("recall", "recall", ("all",), "recall"),
-    Headline("density", "density", ("all",), "density"),
-    Headline("coverage", "coverage", ("all",), "coverage"),
-    Headline("class_f1", "class_f1", ("all",), "F1 of the class"),
-    Headline("class_mass_tail", "class_mass", ("tail",), "share, tail classes"),
-    Headline("active_units", "active_units", ("all",), "active latent units"),
-    Headline("latent_radius", "latent_radius", ("all",), "radius ratio", "log", 1.0),
+    Headline("log_likelihood", "log_likelihood", "log-likelihood (nats)"),
+    Headline("reconstruction_error", "reconstruction_error", "reconstruction error"),
+    Headline("fid", "fid", "FID"),
+    Headline("frechet", _FRECHET, "Fréchet (classifier)", "log"),
+    Headline("frechet_tail", _FRECHET, "Fréchet, tail", "log", None, ("tail",)),
+    Headline("kid", "kid", "KID", "symlog", 0.0),
+    Headline("precision", "precision", "precision"),
+    Headline("recall", "recall", "recall"),
+    Headline("density", "density", "density"),
+    Headline("coverage", "coverage", "coverage"),
+    Headline("class_f1", "class_f1", "F1 of the class"),
+    Headline("class_mass_tail", "class_mass", "share, tail classes", groups=("tail",)),
+    Headline("active_units", "active_units", "active latent units"),
+    Headline("latent_radius", "latent_radius", "radius ratio", "log", 1.0),
 )
 
 #: Columns of `dvc metrics show`: (short name, headline). One row a model and at most five columns
@@ -149,16 +100,16 @@ def select(metrics: pd.DataFrame, headline: Headline) -> pd.DataFrame:
         metrics: the table ``metrics.csv``.
         headline: what to pick.
     """
-    rows = metrics[metrics["metric"] == headline.metric]
-    if headline.reconstructed:
-        rows = rows[rows["latent"] == "reconstruction"]
+    rows = headline.rows(metrics)
     groups = list(dict.fromkeys(rows["group"]))
     for pattern in headline.groups:
         found = sorted((g for g in groups if fnmatchcase(g, pattern)), key=_order)
         if found:
             group = found[len(found) // 2]
             rows = rows[rows["group"] == group].copy()
-            rows["ideal"] = _ideal(metrics, headline, group)
+            of_truth = metrics["metric"].isin([f"{headline.metric}_{of}" for of in TRUE_SAMPLE])
+            known = metrics.loc[of_truth & (metrics["group"] == group), "mean"].dropna()
+            rows["ideal"] = float(known.mean()) if len(known) else headline.ideal
             return rows
     return rows.iloc[:0].assign(ideal=None)
 
@@ -168,14 +119,6 @@ def _order(group: str) -> float:
         return float(group.rpartition("=")[2])
     except ValueError:
         return 0.0
-
-
-def _ideal(metrics: pd.DataFrame, headline: Headline, group: str) -> float | None:
-    if headline.reference is None:
-        return headline.ideal
-    rows = metrics[(metrics["metric"] == headline.reference) & (metrics["group"] == group)]
-    values = rows["mean"].dropna()
-    return float(values.mean()) if len(values) else None
 
 
 def summary(metrics: pd.DataFrame, model: str) -> dict[str, float]:

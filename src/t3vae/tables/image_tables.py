@@ -25,15 +25,7 @@ Pixels = NDArray[np.uint8]
 
 RECONSTRUCTION = "reconstruction"
 IMAGE_COLUMNS = (
-    "model",
-    "latent",
-    "group",
-    "position",
-    "row",
-    "channels",
-    "height",
-    "width",
-    "pixels",
+    *("model", "latent", "group", "position", "row", "channels", "height", "width", "pixels"),
 )
 
 ACROSS = {"reconstructions.csv": 5, "samples.csv": 3}
@@ -157,20 +149,9 @@ class ImageTables:
         across = ACROSS[table] if len(groups) > 1 else 3 * ACROSS[table]
         for group, rows in groups.items():
             for position, row in enumerate(list(rows)[:across]):
-                channels, height, width = images.shape[1:]
-                self.rows[table].append(
-                    {
-                        "model": model,
-                        "latent": latent,
-                        "group": group,
-                        "position": position,
-                        "row": int(row),
-                        "channels": channels,
-                        "height": height,
-                        "width": width,
-                        "pixels": encode(np.asarray(images[row])),
-                    }
-                )
+                place = model, latent, group, position, int(row), *images.shape[1:]
+                line = (*place, encode(np.asarray(images[row])))
+                self.rows[table].append(dict(zip(IMAGE_COLUMNS, line, strict=True)))
 
     def is_shared(self, entry: Mapping[str, Any]) -> bool:
         """Say whether an entry belongs into the tables of all metrics: no single class."""

@@ -41,14 +41,8 @@ def mismatch(a: Array, b: Array) -> float:
 
 def mismatch_row(model: str, latent: str, values: list[float]) -> dict[str, Any]:
     """Return the row of one model and distribution over seeds."""
-    return {
-        "model": model,
-        "latent": latent,
-        "mean": significant(float(np.mean(values))),
-        "minimum": significant(min(values)),
-        "maximum": significant(max(values)),
-        "seeds": len(values),
-    }
+    spread = (significant(v) for v in (float(np.mean(values)), min(values), max(values)))
+    return dict(zip(MISMATCH_COLUMNS, (model, latent, *spread, len(values)), strict=True))
 
 
 def densities(
@@ -73,11 +67,6 @@ def densities(
         counts = np.diff(np.searchsorted(np.sort(sample[:, 0]), edges))
         density = counts / (len(sample) * np.diff(edges))
         for i in range(BINS):
-            yield {
-                "model": model,
-                "seed": seed,
-                "latent": name,
-                "left": float(edges[i]),
-                "right": float(edges[i + 1]),
-                "density": significant(float(density[i])),
-            }
+            ends = float(edges[i]), float(edges[i + 1])
+            row = model, seed, name, *ends, significant(float(density[i]))
+            yield dict(zip(AGGREGATE_COLUMNS, row, strict=True))

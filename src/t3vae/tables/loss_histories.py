@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
 from t3vae.errors import DataError
 from t3vae.tables.csv_files import significant
 
-__all__ = ["QUANTITIES", "RUN_COLUMNS", "history", "history_columns", "losses", "run_row"]
+__all__ = ["QUANTITIES", "RUN_COLUMNS", "history", "losses"]
 
 QUANTITIES = tuple(
     f"{split}_{part}"
@@ -19,12 +18,6 @@ QUANTITIES = tuple(
 )
 RUN_COLUMNS = ("model", "seed", "epochs", "best_epoch")
 ROWS = 2400
-
-
-def history_columns() -> list[str]:
-    """Return the columns of ``history.csv``."""
-    spread = [f"{name}_{what}" for name in QUANTITIES for what in ("mean", "minimum", "maximum")]
-    return ["model", "epoch", "seeds", *spread]
 
 
 def history(histories: Mapping[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
@@ -60,12 +53,8 @@ def history(histories: Mapping[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
         pieces.append(piece)
         total += len(piece)
     step = -(-total // ROWS) or 1
-    thinned = []
-    for piece in pieces:
-        keep = piece.index.to_series() % step == 0
-        keep |= piece.index == len(piece) - 1
-        thinned.append(piece[keep])
-    return pd.concat(thinned, ignore_index=True)[history_columns()]
+    thinned = [p[(p.index % step == 0) | (p.index == len(p) - 1)] for p in pieces]
+    return pd.concat(thinned, ignore_index=True)
 
 
 def losses(histories: Mapping[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
@@ -76,13 +65,3 @@ def losses(histories: Mapping[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
     """
     columns = {"train_total_mean": "train_loss", "validation_total_mean": "validation_loss"}
     return history(histories)[["model", "epoch", *columns]].rename(columns=columns)
-
-
-def run_row(model: str, seed: int, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the line of one run from its ``provenance.json``."""
-    return {
-        "model": model,
-        "seed": seed,
-        "epochs": provenance.get("epochs"),
-        "best_epoch": provenance.get("best_epoch"),
-    }
