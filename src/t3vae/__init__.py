@@ -82,7 +82,20 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 't3vae' has no attribute {name!r}")
     module, attribute = _HOME[name]
-    return getattr(importlib.import_module(module), attribute)
+    found = getattr(importlib.import_module(module), attribute)
+    model = importlib.import_module("t3vae.models.base").Model
+    model.save, model.fit_latent = _save, _fit_latent
+    return found
+
+
+def _save(self: Any, path: Any) -> None:
+    """Write the model to one file; the same as ``t3vae.save(model, path)``."""
+    __getattr__("save")(self, path)
+
+
+def _fit_latent(self: Any, x: Any, *, seed: int = 0, **options: Any) -> Any:
+    """Fit the distribution ``fitted``; the same as ``t3vae.fit_latent(model, x)``."""
+    return __getattr__("fit_latent")(self, x, seed=seed, **options)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from t3vae.figures.axes import panel_title, short_number, shown, thin_ticks
 from t3vae.figures.style import Style
-from t3vae.figures.titles import LATENT_SHORT
+from t3vae.tables.latent_titles import LATENT_SHORT
 
 __all__ = ["attributes", "per_class"]
 

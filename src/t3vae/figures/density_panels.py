@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from t3vae.figures.axes import panel_title, shown
 from t3vae.figures.style import LATENT_DASHES, Style, area_handle, latent_colour, latent_handle
-from t3vae.figures.titles import LATENT_LABELS, used_latents
+from t3vae.tables.latent_titles import LATENT_LABELS, used_latents
 
 __all__ = ["density", "density_log"]
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from t3vae.figures.axes import panel_title
 from t3vae.figures.style import Style
-from t3vae.figures.titles import (
+from t3vae.tables.latent_titles import (
     LATENT_LABELS,
     LATENT_SHORT,
     used_latents,

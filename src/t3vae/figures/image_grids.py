@@ -14,8 +14,8 @@ from matplotlib.image import BboxImage
 from matplotlib.transforms import Bbox, TransformedBbox
 
 from t3vae.figures.style import Style
-from t3vae.figures.titles import LATENT_SHORT
 from t3vae.tables.image_tables import decode
+from t3vae.tables.latent_titles import LATENT_SHORT
 
 __all__ = ["reconstructions", "samples"]
 

@@ -22,8 +22,8 @@ from t3vae.figures.axes import (
     thin_ticks,
 )
 from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle, latent_colour
-from t3vae.figures.titles import LATENT_LABELS, used_latents
 from t3vae.tables.headlines import HEADLINES, Headline, select
+from t3vae.tables.latent_titles import LATENT_LABELS, used_latents
 
 __all__ = ["metrics"]
 

@@ -21,8 +21,8 @@ from t3vae.figures.axes import (
     wrapped,
 )
 from t3vae.figures.style import LATENT_MARKERS, Style, distribution_point_handle, latent_colour
-from t3vae.figures.titles import used_latents
 from t3vae.tables.headlines import HEADLINES, Headline
+from t3vae.tables.latent_titles import used_latents
 
 __all__ = ["paired"]
 

@@ -23,9 +23,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.style import context as style_context
 
-from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT
 from t3vae.provenance.figure_metadata import PNG_KEY
 from t3vae.runtime.files import write_bytes
+from t3vae.tables.latent_titles import LATENT_LABELS, LATENT_SHORT
 
 __all__ = [
     "LATENT_COLOURS",

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from t3vae.figures.axes import log_axis, panel_title, shown
 from t3vae.figures.style import Style, area_handle, model_handle
-from t3vae.figures.titles import LATENT_LABELS, used_latents
+from t3vae.tables.latent_titles import LATENT_LABELS, used_latents
 
 __all__ = ["survival", "tail_qq"]
 

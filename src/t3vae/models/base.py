@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -641,16 +641,12 @@ class Model(nn.Module):
                 result[name].append(shared + distribution.log_prob(z))
         return {name: torch.cat(parts) for name, parts in result.items()}
 
-    # -- doors of the first edition ----------------------------------------------------
+    # -- what is done with a model after training lies above this room -----------------
 
-    def save(self, path: Any) -> None:
-        """Write the model to one file; the same as ``t3vae.save(model, path)``."""
-        import t3vae  # what is done with a model after training lies above this room
+    if TYPE_CHECKING:  # the package itself opens these doors, see `t3vae.__getattr__`
 
-        t3vae.save(self, path)
+        def save(self, path: Any) -> None:
+            """Write the model to one file; the same as ``t3vae.save(model, path)``."""
 
-    def fit_latent(self, x: Any, *, seed: int = 0, **options: Any) -> TMixture:
-        """Fit the distribution ``fitted``; the same as ``t3vae.fit_latent(model, x)``."""
-        import t3vae
-
-        return t3vae.fit_latent(self, x, seed=seed, **options)
+        def fit_latent(self, x: Any, *, seed: int = 0, **options: Any) -> TMixture:
+            """Fit the distribution ``fitted``; the same as ``t3vae.fit_latent(model, x)``."""

@@ -19,7 +19,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +28,7 @@ from torch import Tensor
 from t3vae.errors import ConfigError, DataError
 from t3vae.settings.arguments import shown
 
-if TYPE_CHECKING:
-    from t3vae.models.base import Model
+Model = Any  # a model of `base`, which imports this module
 
 __all__ = [
     "as_array",

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from t3vae.errors import DataError
-from t3vae.figures.titles import LATENT_LABELS, LATENT_SHORT, LATENTS
 from t3vae.report.number_format import number
 from t3vae.report.verdict import verdict
 from t3vae.runtime import layout
 from t3vae.runtime.files import read_json
 from t3vae.tables.csv_files import read_table
 from t3vae.tables.headlines import HEADLINES, select
+from t3vae.tables.latent_titles import LATENT_LABELS, LATENT_SHORT, LATENTS
 
 __all__ = ["experiment"]
 
