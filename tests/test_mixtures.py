@@ -59,7 +59,7 @@ def test_one_component_agrees_with_scipys_maximum_likelihood():
 
 def test_grouping_keeps_mass_mean_and_tails():
     z = bimodal(40_000, 4)
-    means, share = mixtures._group(z)
+    means, share = mixtures._reduce(z)
     ordered = np.sort(z[:, 0])
     assert len(means) < 5000
     assert share.sum() == pytest.approx(1, abs=1e-12)
