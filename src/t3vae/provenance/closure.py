@@ -55,7 +55,7 @@ CATALOGUE: dict[str, Mapping[str, Any]] = {
 
 
 class Start(NamedTuple):
-    """Where the closure of a job starts: modules, and the registry entries it uses."""
+    """Where the closure of a job starts: modules, and the catalogue entries it uses."""
 
     modules: tuple[str, ...]
     entries: tuple[str, ...]
@@ -71,8 +71,8 @@ def start(verb: str, config: Mapping[str, Any], uses: Iterable[Mapping[str, Any]
     """
     found = [f"{PACKAGE}.stages.{verb}", *_of_images(verb, config)]
     entries = []
-    for subpackage, name in sorted(set(_names(verb, config, uses))):
-        named, entry = _resolve(subpackage, name)
+    for room, name in sorted(set(_names(verb, config, uses))):
+        named, entry = _resolve(room, name)
         found += named
         entries.append(entry)
     return Start(tuple(sorted(set(found))), tuple(entries))
@@ -84,7 +84,7 @@ def modules(start: Start) -> list[str]:
 
 
 def code(start: Start) -> dict[str, Any]:
-    """Return the code of a job: the digest of each module, and its registry entries.
+    """Return the code of a job: the digest of each module, and its catalogue entries.
 
     Raises:
         ConfigError: a source file has a syntax error, or a named module does not exist.
